@@ -1,0 +1,1 @@
+"""The embedded arm: one table of constants, a MuJoCo scene, ray cameras."""
