@@ -53,7 +53,7 @@ def build(libraries: list[Library], work: Path) -> None:
     compiler = find()
     jobs = [(library, source) for library in libraries for source in library.sources]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        objects = list(pool.map(lambda job: _compile(compiler, *job, work), jobs))
+        objects = list(pool.map(lambda job: _compile(compiler, job[0], job[1], work), jobs))
     for library in libraries:
         own = [obj for obj, (owner, _) in zip(objects, jobs, strict=True) if owner is library]
         _link(compiler, library, own)

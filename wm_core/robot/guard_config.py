@@ -13,32 +13,30 @@ from typing import Any
 from wm_core.configuration import flatten, setting
 from wm_core.errors import ConfigurationError
 
-LIVE = {"live": True}
-
 
 @dataclass(frozen=True)
 class JointLimits:
     """How the limits of the joints are kept."""
 
-    position_margin: float = setting("distance kept from the position limits of the URDF", unit="rad", low=0.0, high=1.0, **LIVE)
-    recovery_speed: float = setting("largest speed back inside, outside the margin", unit="rad/s", low=0.0, high=0.1, **LIVE)
-    past_limit: float = setting("measured position past the URDF's limit that stops the arm", unit="rad", low=0.0, high=0.1, **LIVE)
-    velocity_fraction: float = setting("share of the URDF's velocity that is used", low=0.0, high=1.0, **LIVE)
+    position_margin: float = setting("distance kept from the position limits of the URDF", unit="rad", low=0.0, high=1.0, live=True)
+    recovery_speed: float = setting("largest speed back inside, outside the margin", unit="rad/s", low=0.0, high=0.1, live=True)
+    past_limit: float = setting("measured position past the URDF's limit that stops the arm", unit="rad", low=0.0, high=0.1, live=True)
+    velocity_fraction: float = setting("share of the URDF's velocity that is used", low=0.0, high=1.0, live=True)
 
 
 @dataclass(frozen=True)
 class ToolSpeed:
     """The largest speed of the tool; a command's twist is scaled as a whole, so that its direction is kept."""
 
-    linear: float = setting("largest speed of the tool point", unit="m/s", low=0.0, high=2.0, **LIVE)
-    angular: float = setting("largest rotation speed of the tool", unit="rad/s", low=0.0, high=6.0, **LIVE)
+    linear: float = setting("largest speed of the tool point", unit="m/s", low=0.0, high=2.0, live=True)
+    angular: float = setting("largest rotation speed of the tool", unit="rad/s", low=0.0, high=6.0, live=True)
 
 
 @dataclass(frozen=True)
 class Gripper:
     """The gripper: 0 closed .. 1 open."""
 
-    speed: float = setting("largest change of the opening per second", unit="1/s", low=0.0, high=100.0, **LIVE)
+    speed: float = setting("largest change of the opening per second", unit="1/s", low=0.0, high=100.0, live=True)
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,8 @@ class Sphere:
 class Barrier:
     """The control barriers of workspace and keep-out spheres: approach speed <= gain * distance."""
 
-    gain: float = setting("approach speed allowed per metre of distance", unit="1/s", low=0.1, high=50.0, **LIVE)
-    inflation: float = setting("distance added to every wall and sphere", unit="m", low=0.0, high=0.2, **LIVE)
+    gain: float = setting("approach speed allowed per metre of distance", unit="1/s", low=0.1, high=50.0, live=True)
+    inflation: float = setting("distance added to every wall and sphere", unit="m", low=0.0, high=0.2, live=True)
     relaxed_ticks: int = setting("ticks in a row with a relaxed barrier that stop the arm", low=1, high=100)
 
 
@@ -74,25 +72,25 @@ class Barrier:
 class Collision:
     """Distances between capsules of the arm, and to the table."""
 
-    slow: float = setting("distance at which approach begins to slow", unit="m", low=0.0, high=1.0, **LIVE)
-    stop: float = setting("distance at which approach has stopped", unit="m", low=0.0, high=1.0, **LIVE)
+    slow: float = setting("distance at which approach begins to slow", unit="m", low=0.0, high=1.0, live=True)
+    stop: float = setting("distance at which approach has stopped", unit="m", low=0.0, high=1.0, live=True)
 
 
 @dataclass(frozen=True)
 class Singularity:
     """Condition numbers of the Jacobian (metres and radians)."""
 
-    slow: float = setting("condition number at which approach begins to slow", low=1.0, high=1e6, **LIVE)
-    halt: float = setting("condition number at which approach has stopped", low=1.0, high=1e6, **LIVE)
+    slow: float = setting("condition number at which approach begins to slow", low=1.0, high=1e6, live=True)
+    halt: float = setting("condition number at which approach has stopped", low=1.0, high=1e6, live=True)
 
 
 @dataclass(frozen=True)
 class CommandAge:
     """How long a command is obeyed: min(valid_until, receipt + clamp(steps * its step, shortest, longest))."""
 
-    steps: float = setting("multiple of the command's step", low=1.0, high=10.0, **LIVE)
-    shortest: float = setting("lower end of the clamp", unit="s", low=0.0, high=1.0, **LIVE)
-    longest: float = setting("upper end of the clamp", unit="s", low=0.0, high=1.0, **LIVE)
+    steps: float = setting("multiple of the command's step", low=1.0, high=10.0, live=True)
+    shortest: float = setting("lower end of the clamp", unit="s", low=0.0, high=1.0, live=True)
+    longest: float = setting("upper end of the clamp", unit="s", low=0.0, high=1.0, live=True)
     longest_step: float = setting("largest step a command may have", unit="s", low=0.001, high=10.0)
     future: float = setting("how far ahead of our clock a header stamp may be", unit="s", low=0.0, high=1.0)
     rejects: int = setting("invalid commands within one second that stop the arm", low=1, high=1000)
@@ -102,16 +100,16 @@ class CommandAge:
 class JointStateAge:
     """Age of the newest joint state, by receipt and by header stamp, whichever is older."""
 
-    brake: float = setting("age at which the arm brakes", unit="s", low=0.0, high=1.0, **LIVE)
-    latch: float = setting("age at which the arm stops for good", unit="s", low=0.0, high=5.0, **LIVE)
+    brake: float = setting("age at which the arm brakes", unit="s", low=0.0, high=1.0, live=True)
+    latch: float = setting("age at which the arm stops for good", unit="s", low=0.0, high=5.0, live=True)
 
 
 @dataclass(frozen=True)
 class Tracking:
     """Difference between commanded and measured joint positions."""
 
-    error: float = setting("largest difference of a joint", unit="rad", low=0.0, high=3.0, **LIVE)
-    duration: float = setting("time beyond it that stops the arm", unit="s", low=0.0, high=5.0, **LIVE)
+    error: float = setting("largest difference of a joint", unit="rad", low=0.0, high=3.0, live=True)
+    duration: float = setting("time beyond it that stops the arm", unit="s", low=0.0, high=5.0, live=True)
 
 
 @dataclass(frozen=True)
@@ -150,8 +148,7 @@ class GuardConfig:
         } | {
             f"workspace.min_{axis} < workspace.max_{axis}": (low, high)
             for axis in "xyz"
-            if (low := getattr(self.workspace, f"min_{axis}")) is not None
-            and (high := getattr(self.workspace, f"max_{axis}")) is not None
+            if (low := getattr(self.workspace, f"min_{axis}")) is not None and (high := getattr(self.workspace, f"max_{axis}")) is not None
         }
         for rule, (low, high) in pairs.items():
             if low > high or (low == high and "<=" not in rule):

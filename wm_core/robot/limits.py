@@ -38,7 +38,9 @@ class ArmLimits:
     jerk: dict[str, float] = setting("largest jerk of each joint", unit="rad/s^3", low=0.0, high=1e6)
     capsules: dict[str, Capsule] = setting("collision shapes by name", default={})
     allowed_contacts: tuple[tuple[str, str], ...] = setting("pairs of capsules that may touch", default=())
-    table_height: float | None = setting("height of the table in the base frame; null: no table", unit="m", low=-5.0, high=5.0, default=None)
+    table_height: float | None = setting(
+        "height of the table in the base frame; null: no table", unit="m", low=-5.0, high=5.0, default=None
+    )
 
 
 @dataclass(frozen=True)

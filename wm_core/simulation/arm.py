@@ -67,6 +67,7 @@ def tube(axis: Axis, radius: float, start: float, end: float, colour: Triple, at
 
 
 def box(size: Triple, position: Triple, colour: Triple) -> Shape:
+    """A box of full extents `size` along the link's axes; metres."""
     return Shape("box", size, position, "z", colour)
 
 
@@ -227,7 +228,7 @@ def mjcf() -> str:
     _mjcf_actuator(actuators, FINGER_JOINTS[0], 1500.0, 100.0, GRIPPER_FORCE)
     equality = ET.SubElement(root, "equality")
     gear = {"joint1": FINGER_JOINTS[1], "joint2": FINGER_JOINTS[0], "polycoef": "0 1 0 0 0", "solref": "0.005 1"}
-    ET.SubElement(equality, "joint", name="finger_gear", **gear)
+    ET.SubElement(equality, "joint", {"name": "finger_gear", **gear})
     return _document(root)
 
 
@@ -294,9 +295,9 @@ def _mjcf_link(body: ET.Element, mass: float, shapes: tuple[Shape, ...], **conta
         size = (shape.size[0], shape.size[1] / 2) if shape.kind == "cylinder" else tuple(extent / 2 for extent in shape.size)
         pose = {"pos": _text(*shape.position), "euler": _text(*shape.rpy())}
         look = {"rgba": _text(*shape.colour, 1.0), "contype": "2", "conaffinity": "0"}
-        ET.SubElement(body, "geom", type=shape.kind, size=_text(*size), **pose, **look, **contact)
+        ET.SubElement(body, "geom", {"type": shape.kind, "size": _text(*size), **pose, **look, **contact})
 
 
 def _mjcf_actuator(actuators: ET.Element, joint: str, stiffness: float, damping: float, effort: float) -> None:
     gains = {"kp": _text(stiffness), "kv": _text(damping), "forcerange": _text(-effort, effort)}
-    ET.SubElement(actuators, "position", name=joint, joint=joint, **gains)
+    ET.SubElement(actuators, "position", {"name": joint, "joint": joint, **gains})

@@ -125,7 +125,8 @@ class RayCamera:
             here = np.flatnonzero(geoms == geom)
             local = (points[here] - data.geom_xpos[geom]) @ data.geom_xmat[geom].reshape(3, 3)
             square, *second = self._model.geom_user[geom]
-            odd = np.floor(local[:, :2] / square).astype(np.int64).sum(axis=1) % 2 == 1
+            # Drawn in by a hair, so that a side face on the border of two squares does not flicker between them.
+            odd = np.floor(local[:, :2] * (1.0 - 1e-9) / square).astype(np.int64).sum(axis=1) % 2 == 1
             colours[here[odd]] = second
         return colours
 

@@ -21,6 +21,7 @@ from wm_core.simulation.tool_motion import ToolMotion, held_inside, moved
 FRAMES = ("base_link", "tool0")
 POSITION_LIMITS = np.array([segment.limit for segment in arm.SEGMENTS])
 VELOCITY_LIMITS = np.array([segment.velocity for segment in arm.SEGMENTS])
+LARGEST_SHIFT = 2.0  # metres per command: more than the arm is long; of rotation, half a turn is all that a vector can tell apart
 STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
 
@@ -67,7 +68,7 @@ class EmbeddedArm:
 
     def reset(self, seed: int) -> None:
         """Begin again at time 0: the arm at home with an open gripper, the objects where `seed` puts them."""
-        layout = scene.draw_layout(np.random.default_rng(seed))
+        layout = scene.draw_layout(np.random.default_rng(_seed(seed)))
         home = np.array(self.config.home)
         mujoco.mj_resetData(self._model, self._data)
         self._data.qpos[:6] = home
@@ -87,7 +88,7 @@ class EmbeddedArm:
         What an earlier command still had to do is done within this step too, so that the sum of all deltas is exact. The position is
         clipped to the workspace. gripper: 0 closed .. 1 open.
         """
-        shift, turn = _vector("translation", translation, 3), _vector("rotation", rotation, 3)
+        shift, turn = _vector("translation", translation, 3, LARGEST_SHIFT), _vector("rotation", rotation, 3, np.pi)
         opening = _number("gripper", gripper, 0.0, 1.0)
         duration = _number("step_seconds", step_seconds, self.config.physics_step, 10.0)
         _known("frame", frame, FRAMES)
@@ -98,7 +99,7 @@ class EmbeddedArm:
 
     def command_joint_velocity(self, velocity: ArrayLike) -> None:
         """Hold joint velocities (6,) rad/s until the next command or the watchdog; beyond a joint's limit it goes at its limit."""
-        held = np.clip(_vector("joint velocity", velocity, 6), -VELOCITY_LIMITS, VELOCITY_LIMITS)
+        held = np.clip(_vector("joint velocity", velocity, 6, np.inf), -VELOCITY_LIMITS, VELOCITY_LIMITS)
         self._take(Commanded(self._commanded.targets, self._commanded.gripper, self._steps + self._timeout, velocity=held))
 
     def command_gripper(self, opening: float) -> None:
@@ -254,22 +255,30 @@ class EmbeddedArm:
 
 
 def _validate(config: SimConfig) -> None:
+    """What no single key's range can say; each fault is named with its mend."""
     if not np.all(np.less(config.workspace.low, config.workspace.high)):
-        got, allowed = (config.workspace.low, config.workspace.high), "low < high on every axis"
-        raise SimulationError("the workspace is empty", got=got, allowed=allowed, mend="workspace in config/sim_arm.yaml")
+        bounds = f"{config.workspace.low} .. {config.workspace.high}"
+        _refuse("the workspace is empty", bounds, "low < high on every axis", "workspace")
     if config.command_timeout < config.control_steps * config.physics_step:
-        got = f"{config.command_timeout} s, {config.control_steps * config.physics_step} s"
-        allowed, mend = "command_timeout >= control_steps * physics_step", "command_timeout in config/sim_arm.yaml"
-        raise SimulationError("the command timeout is shorter than a control period", got=got, allowed=allowed, mend=mend)
+        periods = f"{config.command_timeout} s, {config.control_steps * config.physics_step} s"
+        _refuse("the command timeout is shorter than a control period", periods, "command_timeout >= the period", "command_timeout")
+    if np.any(np.abs(config.home) > POSITION_LIMITS):
+        limits = f"at most {POSITION_LIMITS.round(2).tolist()} rad either way"
+        _refuse("the start posture is outside the joint limits", config.home, limits, "home")
 
 
-def _vector(what: str, value: ArrayLike, size: int) -> Array:
+def _refuse(what: str, got: object, allowed: str, key: str) -> None:
+    raise SimulationError(what, got=got, allowed=allowed, mend=f"{key} in config/sim_arm.yaml")
+
+
+def _vector(what: str, value: ArrayLike, size: int, largest: float) -> Array:
+    allowed = f"{size} finite numbers, norm at most {largest:g}"
     try:
         array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise SimulationError(f"{what} is not a vector of numbers", got=repr(value), allowed=f"{size} finite numbers") from error
-    if array.shape != (size,) or not np.isfinite(array).all():
-        raise SimulationError(f"{what} is not a finite vector", got=repr(value), allowed=f"{size} finite numbers")
+        raise SimulationError(f"{what} is not a vector of numbers", got=repr(value), allowed=allowed) from error
+    if array.shape != (size,) or not np.isfinite(array).all() or np.linalg.norm(array) > largest:
+        raise SimulationError(f"{what} is not valid", got=repr(value), allowed=allowed)
     return array
 
 
@@ -277,6 +286,12 @@ def _number(what: str, value: float, low: float, high: float) -> float:
     if isinstance(value, (int, float, np.number)) and low <= value <= high:
         return float(value)
     raise SimulationError(f"{what} is not valid", got=repr(value), allowed=f"a number in {low:g} .. {high:g}")
+
+
+def _seed(value: int) -> int:
+    if isinstance(value, (int, np.integer)) and value >= 0:
+        return int(value)
+    raise SimulationError("the seed is not valid", got=repr(value), allowed="a whole number >= 0")
 
 
 def _known(what: str, name: str, names: Sequence[str]) -> None:

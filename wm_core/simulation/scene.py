@@ -15,12 +15,10 @@ from wm_core.simulation.camera import look_at
 
 CAMERAS = ("front", "side", "wrist")
 OBJECTS = ("cube", "cylinder")
-CUBE_EDGE, CYLINDER_RADIUS, CYLINDER_HEIGHT = 0.05, 0.028, 0.08
+CUBE_EDGE, CYLINDER_RADIUS, CYLINDER_HEIGHT = 0.06, 0.03, 0.09
 OBJECT_AREA = ((0.36, -0.24), (0.62, 0.24))
 OBJECT_GAP = 0.13  # metres between the centres of two objects
 TABLE_LOW, TABLE_HIGH, TABLE_THICKNESS = (-0.25, -0.60), (0.95, 0.60), 0.04
-
-Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -28,12 +26,14 @@ class Scene:
     """How the world looks; changing these shifts the domain of the pictures and leaves the physics as it is."""
 
     light_position: tuple[float, float, float] = setting("Where the lamp stands", unit="m", low=-10.0, high=10.0, default=(1.0, -1.2, 2.6))
-    light_intensity: float = setting("Brightness of the lamp", low=0.0, high=2.0, default=0.55)
+    light_intensity: float = setting("Brightness of the lamp", low=0.0, high=2.0, default=0.65)
     ambient_intensity: float = setting("Brightness of the light from everywhere", low=0.0, high=2.0, default=0.35)
-    background_colour: Colour = setting("Colour of the background, red green blue", low=0.0, high=1.0, default=(0.62, 0.70, 0.78))
-    table_colour: Colour = setting("Colour of the table's light squares", low=0.0, high=1.0, default=(0.74, 0.68, 0.58))
-    cube_colour: Colour = setting("Colour of the cube", low=0.0, high=1.0, default=(0.88, 0.10, 0.10))
-    cylinder_colour: Colour = setting("Colour of the cylinder", low=0.0, high=1.0, default=(0.08, 0.22, 0.85))
+    background_colour: tuple[float, float, float] = setting(
+        "Colour of the background, red green blue", low=0.0, high=1.0, default=(0.62, 0.70, 0.78)
+    )
+    table_colour: tuple[float, float, float] = setting("Colour of the table's light squares", low=0.0, high=1.0, default=(0.74, 0.68, 0.58))
+    cube_colour: tuple[float, float, float] = setting("Colour of the cube", low=0.0, high=1.0, default=(0.88, 0.10, 0.10))
+    cylinder_colour: tuple[float, float, float] = setting("Colour of the cylinder", low=0.0, high=1.0, default=(0.08, 0.22, 0.85))
     camera_offset: tuple[float, float, float] = setting(
         "Shift of the front and side cameras, without turning them", unit="m", low=-1.0, high=1.0, default=(0.0, 0.0, 0.0)
     )
@@ -118,12 +118,12 @@ def _add_objects(spec: mujoco.MjSpec, scene: Scene) -> None:
 
 def _add_cameras(spec: mujoco.MjSpec, offset: Array) -> None:
     """Front and side stand in the world; the wrist camera rides on the gripper and looks along the fingers."""
-    places = {"front": ((1.42, -0.78, 0.92), (0.30, 0.0, 0.20), 42.0), "side": ((0.35, -1.55, 0.62), (0.35, 0.0, 0.22), 45.0)}
+    places = {"front": ((1.52, -0.84, 0.98), (0.36, 0.02, 0.19), 37.0), "side": ((0.35, -1.55, 0.62), (0.35, 0.0, 0.27), 38.0)}
     for name, (position, target, fovy) in places.items():
         quat = rotation.quaternion(look_at(np.array(position), np.array(target)))
         spec.worldbody.add_camera(name=name, pos=np.array(position) + offset, quat=quat, fovy=fovy)
-    mount, aim = np.array([0.085, 0.0, 0.0]), np.array([0.0, 0.0, arm.TOOL_LENGTH + 0.05])
+    mount, aim = np.array([0.09, 0.0, 0.045]), np.array([0.0, 0.0, arm.TOOL_LENGTH + 0.08])
     back = (mount - aim) / np.linalg.norm(mount - aim)
     across = np.array([0.0, -1.0, 0.0])
     quat = rotation.quaternion(np.stack([across, np.cross(back, across), back], axis=1))
-    spec.body("gripper_link").add_camera(name="wrist", pos=mount, quat=quat, fovy=65.0)
+    spec.body("gripper_link").add_camera(name="wrist", pos=mount, quat=quat, fovy=70.0)

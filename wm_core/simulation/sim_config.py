@@ -28,9 +28,12 @@ class SimConfig:
     shadows: bool = setting("Whether the light casts a hard shadow; images cost a third less without")
     camera_rate: float = setting("Rate of each camera in simulated time", unit="Hz", low=0.1, high=100.0)
     joint_state_rate: float = setting("Rate of the joint states in simulated time", unit="Hz", low=1.0, high=500.0)
+    transform_rate: float = setting("Rate of the frames of links and cameras on /tf", unit="Hz", low=0.1, high=100.0)
     physics_step: float = setting("Time step of the physics", unit="s", low=0.0005, high=0.004)
     control_steps: int = setting("Physics steps per control period, in which the joint targets are renewed once", low=1, high=10)
     command_timeout: float = setting("The arm stops by itself this long after its last command", unit="s", low=0.02, high=0.5)
-    home: tuple[float, float, float, float, float, float] = setting("Joint positions at start, from the base", unit="rad", low=-6.28, high=6.28)
+    home: tuple[float, float, float, float, float, float] = setting(
+        "Joint positions at start, from the base", unit="rad", low=-6.28, high=6.28
+    )
     workspace: Workspace = setting("Where delta commands may move the tool")
     scene: Scene = setting("Light, colours, camera shift and distractor")

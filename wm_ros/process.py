@@ -1,0 +1,51 @@
+"""The process of a node: start, spin, and an orderly end on SIGINT and SIGTERM while ROS still works."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import rclpy
+from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from wm_ros.lifecycle import WmNode
+
+# Wakes the loop now and then in any case; signals interrupt it at once.
+LONGEST_WAIT = 1.0
+
+
+def make_executor() -> Executor:
+    """The events executor where this rclpy has it (its timers are far more punctual), else the single-threaded one."""
+    try:
+        from rclpy.experimental.events_executor import EventsExecutor
+    except ImportError:
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
+def run(make_node: Callable[[], WmNode]) -> None:
+    """Run one node until it is told to stop; its `deactivate` can still publish, because ROS is shut down last."""
+    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    told: list[int] = []
+
+    def on_signal(signum: int, _frame: FrameType | None) -> None:
+        told.append(signum)
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, on_signal)
+    node = make_node()
+    executor = make_executor()
+    executor.add_node(node)
+    try:
+        node.autostart()
+        while not told:
+            executor.spin_once(timeout_sec=LONGEST_WAIT)
+        node.trigger_shutdown()
+    finally:
+        executor.remove_node(node)
+        node.destroy_node()
+        executor.shutdown()
+        rclpy.try_shutdown()
