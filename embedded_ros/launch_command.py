@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ class LaunchCommand(CommandExtension):
 
     def add_arguments(self, parser: argparse.ArgumentParser, cli_name: str) -> None:
         """The options of the stock verb."""
-        parser.add_argument("-n", "--noninteractive", action="store_true", help="Run with no terminal associated")
+        # With a terminal, Ctrl-C reaches the nodes by itself; without one, launch must pass the signal on.
+        alone = not sys.stdin.isatty()
+        parser.add_argument("-n", "--noninteractive", action="store_true", default=alone, help="Run with no terminal associated")
         parser.add_argument("-d", "--debug", action="store_true", help="Log in debug mode")
         parser.add_argument("-p", "--print", "--print-description", action="store_true", help="Print the launch description and exit")
         parser.add_argument("-s", "--show-args", "--show-arguments", action="store_true", help="Show the arguments of the launch file")

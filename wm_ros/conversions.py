@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
-from geometry_msgs.msg import Transform, TransformStamped, Vector3
+from geometry_msgs.msg import PoseStamped, Transform, TransformStamped, Vector3
 from numpy.typing import ArrayLike
 from sensor_msgs.msg import JointState
 
+from wm_core.errors import ConfigurationError, RobotModelError
 from wm_core.robot import rotation as rotations
 from wm_core.robot.command import DeltaCommand, Measurement
 from wm_core.robot.rotation import Array
@@ -95,3 +96,26 @@ def transform_message(parent: str, child: str, pose: Array, stamp: Time) -> Tran
     quaternion = message.transform.rotation
     quaternion.x, quaternion.y, quaternion.z, quaternion.w = float(x), float(y), float(z), float(w)
     return message
+
+
+def joint_positions(message: JointState, names: tuple[str, ...]) -> Array:
+    """Positions (6,) rad of the joints `names`, whatever the order and company they were sent in."""
+    missing = [name for name in names if name not in message.name]
+    if missing or len(message.position) != len(message.name):
+        got = f"{list(message.name)} with {len(message.position)} positions"
+        raise RobotModelError("a joint state does not hold the arm's joints", got=got, allowed=", ".join(names))
+    positions = np.array([message.position[list(message.name).index(name)] for name in names])
+    if not np.isfinite(positions).all():
+        raise RobotModelError("a joint state is not finite", got=positions.tolist(), allowed="finite numbers")
+    return positions
+
+
+def pose_from_message(message: PoseStamped, frame: str) -> Array:
+    """The 4x4 pose of a message that must be in `frame`, with a quaternion of length 1."""
+    position, turn = message.pose.position, message.pose.orientation
+    if message.header.frame_id != frame:
+        raise ConfigurationError("a pose in another frame", got=repr(message.header.frame_id), allowed=frame, mend="transform it first")
+    values = np.array([position.x, position.y, position.z, turn.w, turn.x, turn.y, turn.z])
+    if not np.isfinite(values).all() or abs(np.linalg.norm(values[3:]) - 1.0) > 1e-3:
+        raise ConfigurationError("a pose that is not finite or not a rotation", got=values.tolist(), allowed="a quaternion of length 1")
+    return rotations.pose(values[:3], rotations.from_quaternion(values[3:]))

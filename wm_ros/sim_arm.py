@@ -14,7 +14,7 @@ from wm_core.simulation import arm
 from wm_core.simulation.embedded_arm import EmbeddedArm
 from wm_core.simulation.sim_config import SimConfig
 from wm_ros import process
-from wm_ros.conversions import delta_command, seconds, time_message
+from wm_ros.conversions import delta_command, time_message
 from wm_ros.diagnostics import Loop, Stream
 from wm_ros.lifecycle import WmNode, status
 from wm_ros.msg import DeltaEECommand
@@ -127,9 +127,9 @@ class SimArm(WmNode[SimConfig]):
         if not self.time.lock_step and 0.0 < command.valid_until < ros_now:
             self._refuse(f"a command that was valid until {ros_now - command.valid_until:.3f} s ago")
             return
-        step = seconds(message.step)
+        gripper = None if command.gripper < 0.0 else command.gripper
         self._obey(
-            lambda: self.arm.command_delta(command.translation, command.rotation, command.gripper, command.step, command.frame), step
+            lambda: self.arm.command_delta(command.translation, command.rotation, gripper, command.step, command.frame), command.step
         )
 
     def _on_joint_velocity(self, message: Float64MultiArray) -> None:

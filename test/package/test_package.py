@@ -182,6 +182,6 @@ def test_nodes_are_installed_after_the_generated_package() -> None:
 def test_version_and_licence_are_the_same_everywhere(manifest: Package) -> None:
     headings = re.findall(r"^## .*?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert manifest.version == PROJECT["version"] == headings[0]
-    assert manifest.licenses == [PROJECT["license"]] == ["Apache-2.0"]
+    assert manifest.licenses == [PROJECT["license"]["text"]] == ["Apache-2.0"]
     assert manifest.licenses[0].file == "LICENSE"
     assert "Apache License\n" in (ROOT / "LICENSE").read_text(encoding="utf-8")

@@ -98,8 +98,21 @@ def test_urdf_is_complete_without_any_file_beside_it(described):
     for link in robot.iter("link"):
         if link.get("name") != "tool0":
             assert len(link.findall("visual")) == len(link.findall("collision")) > 0
-    masses = {link.get("name"): float(link.find("inertial/mass").get("value")) for link in robot.iter("link") if link.find("inertial") is not None}
+    masses = {
+        link.get("name"): float(link.find("inertial/mass").get("value")) for link in robot.iter("link") if link.find("inertial") is not None
+    }
     assert [masses[segment.link] for segment in arm.SEGMENTS] == [3.761, 8.058, 2.846, 1.37, 1.3, 0.365]
+
+
+def test_inertias_are_those_that_mujoco_finds_for_the_shapes(simulated):
+    ours, _ = simulated
+    document = ET.fromstring(arm.mjcf())
+    document.find("compiler").set("inertiafromgeom", "true")
+    theirs = mujoco.MjModel.from_xml_string(ET.tostring(document, encoding="unicode"))
+    scale = (ours.body_mass / np.maximum(theirs.body_mass, 1e-12))[:, None]
+    np.testing.assert_allclose(ours.body_ipos, theirs.body_ipos, atol=1e-9)
+    moments = np.sort(ours.body_inertia), np.sort(scale * theirs.body_inertia)  # each model orders the principal axes its own way
+    np.testing.assert_allclose(*moments, rtol=1e-6, atol=1e-12)
 
 
 def test_every_link_has_a_possible_inertia(described):

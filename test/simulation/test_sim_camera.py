@@ -108,18 +108,20 @@ def test_a_moved_cube_moves_in_the_picture_as_it_projects(stage, x, y):
 
 
 @pytest.mark.parametrize(
-    ("camera", "move", "right", "down"),
+    ("camera", "cube", "move", "right", "down"),
     [
-        ("side", (0.08, 0.0), 1, 0),  # it stands on the right of the arm (y < 0) and looks left: forward is right
-        ("side", (0.0, 0.06), 0, -1),  # further away on the table is higher in the picture
-        ("front", (0.0, 0.06), 1, -1),  # it stands before the arm on its right: left is right and further away
-        ("front", (0.08, 0.0), 1, 1),  # forward comes nearer
+        ("side", CUBE, (0.08, 0.0), 1, 0),  # it stands on the right of the arm (y < 0) and looks left: forward is right
+        ("side", CUBE, (0.0, 0.06), 0, -1),  # further away on the table is higher in the picture
+        ("front", CUBE, (0.0, 0.06), 1, -1),  # it stands before the arm on its right: left is right and further away
+        ("front", CUBE, (0.08, 0.0), 1, 1),  # forward comes nearer
+        ("wrist", (0.55, 0.0), (0.0, 0.04), 1, 0),  # it looks down and back at the arm: the arm's left is right
+        ("wrist", (0.55, 0.0), (0.03, 0.0), 0, 1),  # and away from the arm is down
     ],
 )
-def test_directions_of_the_world_in_the_picture(stage, camera, move, right, down):
+def test_directions_of_the_world_in_the_picture(stage, camera, cube, move, right, down):
     """An anchor outside the camera's own mathematics: no pose or matrix of ours is used."""
-    v0, u0 = (axis.mean() for axis in np.nonzero(red(stage.put().render(camera))))
-    v1, u1 = (axis.mean() for axis in np.nonzero(red(stage.put(cube=(CUBE[0] + move[0], CUBE[1] + move[1])).render(camera))))
+    v0, u0 = (axis.mean() for axis in np.nonzero(red(stage.put(cube=cube).render(camera))))
+    v1, u1 = (axis.mean() for axis in np.nonzero(red(stage.put(cube=(cube[0] + move[0], cube[1] + move[1])).render(camera))))
     assert np.sign(u1 - u0) * (abs(u1 - u0) > 1.5) == right
     assert np.sign(v1 - v0) * (abs(v1 - v0) > 1.0) == down
 
@@ -159,7 +161,7 @@ def test_wrist_camera_rides_on_the_tool(config):
     moving.command_joint_velocity([0.5, 0.2, -0.3, 0.4, 0.5, 0.6])
     moving.advance(0.1)
     np.testing.assert_allclose(np.linalg.inv(moving.tool_pose()) @ moving.camera_pose("wrist"), relative, atol=1e-9)
-    assert np.linalg.norm(moving.tool_pose() - np.linalg.inv(relative @ np.linalg.inv(moving.camera_pose("wrist")))) < 1e-6
+    assert np.linalg.norm(moving.camera_pose("wrist")[:3, 3] - relative[:3, 3]) > 0.01
     np.testing.assert_array_equal(moving.camera_pose("front"), fixed)
 
 
@@ -205,16 +207,16 @@ def test_pictures_repeat_byte_for_byte_and_wait_for_no_graphics(config):
 
 
 def test_shadows_only_darken_and_fall_away_from_the_lamp(config):
-    lit, shaded = Stage(config.scene, shadows=False).put(), Stage(config.scene).put()
-    before, after = lit.render("front").astype(int), shaded.render("front").astype(int)
-    assert (after <= before).all()
-    assert ((before - after).max(axis=-1) > 20).sum() > 100
-    lamp, top = np.array(config.scene.light_position), np.array([*CYLINDER, scene.CYLINDER_HEIGHT])
-    ground = lamp + (top - lamp) * lamp[2] / (lamp[2] - top[2])
-    inside = 0.5 * (ground + np.array([*CYLINDER, 0.0]))
-    inside += 0.5 * (ground - inside)
-    u, v = np.rint(shaded.project("front", inside)[0][0]).astype(int)
-    assert (before - after)[v, u].max() > 20
+    behind = dataclasses.replace(config.scene, light_position=(0.2, 1.6, 2.0))
+    lit, shaded = Stage(behind, shadows=False).put(), Stage(behind).put()
+    loss = lit.render("front").astype(int) - shaded.render("front")
+    assert loss.min() >= 0
+    lamp, foot, top = np.array(behind.light_position), np.array([*CYLINDER, 0.0]), np.array([*CYLINDER, scene.CYLINDER_HEIGHT])
+    tip = lamp + (top - lamp) * lamp[2] / (lamp[2] - top[2])
+    pixels, _ = shaded.project("front", np.array([foot + 0.8 * (tip - foot), foot - 0.8 * (tip - foot)]))
+    (u, v), (u_opposite, v_opposite) = np.rint(pixels).astype(int)
+    assert loss[v, u].max() > 20
+    assert loss[v_opposite, u_opposite].max() == 0
 
 
 def test_scene_parameters_shift_the_domain(config):

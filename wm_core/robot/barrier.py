@@ -9,12 +9,35 @@ The approach slows exponentially, moving along or away is free, and from outside
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from wm_core.robot.guard_config import GuardConfig, Workspace
 from wm_core.robot.rotation import Array
 
 SIDES = ("min_x", "max_x", "min_y", "max_y", "min_z", "max_z")
+
+
+AIM = 0.7  # share of the gain that is aimed for, so that acceleration and jerk can follow
+
+
+class Rows(NamedTuple):
+    """Constraints matrix (m, 6) @ dq >= floor (m,), m/s, with their names."""
+
+    names: tuple[str, ...]
+    matrix: Array
+    floor: Array
+
+    def cut(self, velocity: Array, share: float = 1.0, tolerance: float = 0.0) -> tuple[str, ...]:
+        """Names of the rows that `velocity` (6,) does not keep, with floors lowered to a `share`."""
+        if not self.names:
+            return ()
+        short = self.matrix @ velocity < share * self.floor - tolerance
+        return tuple(name for name, broken in zip(self.names, short.tolist(), strict=True) if broken)
+
+
+NO_ROWS = Rows((), np.empty((0, 6)), np.empty(0))
 
 
 class Barriers:
@@ -29,6 +52,7 @@ class Barriers:
         self._centres = np.array([sphere.centre for sphere in config.keep_out]).reshape(-1, 3)
         self._radii = np.array([sphere.radius for sphere in config.keep_out])
         self._inflation = config.barrier.inflation
+        self._near = config.tool_speed.linear / (AIM * config.barrier.gain)
 
     def distances(self, point: Array) -> tuple[Array, Array]:
         """Distances (m,) in metres of `point` (3,) to every barrier, inflation taken off, and the directions (m, 3) away from them."""
@@ -42,10 +66,19 @@ class Barriers:
             normals = np.concatenate((normals, away))
         return distance - self._inflation, normals
 
-    def rows(self, point: Array, linear: Array) -> tuple[Array, Array]:
-        """Rows (m, 6) and floors (m,) of rows @ dq >= floors, at tool `point` (3,) with the linear Jacobian `linear` (3, 6)."""
+    def rows(self, point: Array, linear: Array) -> Rows:
+        """The rows that can matter at tool `point` (3,) with the linear Jacobian `linear` (3, 6).
+
+        A barrier so far away that the tool's own speed limit keeps it is left out.
+        """
+        if not self.names:
+            return NO_ROWS
         distance, normals = self.distances(point)
-        return normals @ linear, -self.gain * np.maximum(distance, 0.0)
+        if distance.min() > self._near:
+            return NO_ROWS
+        near = np.flatnonzero(distance <= self._near)
+        floor = -self.gain * np.maximum(distance[near], 0.0)
+        return Rows(tuple(self.names[index] for index in near), normals[near] @ linear, floor)
 
 
 def _wall(workspace: Workspace, side: str) -> float | None:

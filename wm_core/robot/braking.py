@@ -41,6 +41,8 @@ def gentle_speed(distance: float, rate: float, jerk: float, period: float) -> fl
     """
     if distance <= 0.0 or rate <= 0.0 or jerk <= 0.0:
         return 0.0
+    if distance == math.inf:
+        return math.inf
     share = 0.8 * rate
     delay = rate / jerk + 2.0 * period
     return share * (math.sqrt(delay * delay + 2.0 * distance / share) - delay)

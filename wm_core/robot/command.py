@@ -22,7 +22,7 @@ class DeltaCommand:
     frame: str
     translation: Array  # (3,) metres per step, in `frame`
     rotation: Array  # (3,) rotation vector, rad per step, in `frame`
-    gripper: float  # 0 closed .. 1 open
+    gripper: float  # 0 closed .. 1 open; negative: leave it as it is
     step: float  # seconds the delta is meant for
     stamp: float  # header stamp, seconds on the ROS clock
     valid_until: float  # seconds on the ROS clock; never acted on later

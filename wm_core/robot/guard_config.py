@@ -130,7 +130,6 @@ class GuardConfig:
     tool_speed: ToolSpeed = setting("speed of the tool")
     gripper: Gripper = setting("gripper")
     workspace: Workspace = setting("box for the tool point")
-    keep_out: tuple[Sphere, ...] = setting("spheres that the tool point stays out of", default=())
     barrier: Barrier = setting("workspace and keep-out barriers")
     collision: Collision = setting("self collision and table")
     singularity: Singularity = setting("singularities")
@@ -138,6 +137,7 @@ class GuardConfig:
     joint_state: JointStateAge = setting("age of joint states")
     tracking: Tracking = setting("tracking error")
     arming: Arming = setting("conditions for arming")
+    keep_out: tuple[Sphere, ...] = setting("spheres that the tool point stays out of", default=())
 
     def __post_init__(self) -> None:
         pairs = {

@@ -26,6 +26,7 @@ class Guard:
     barriers: Barriers = field(init=False, repr=False)
     collision: CollisionModel = field(init=False, repr=False)
     joints: JointRange = field(init=False, repr=False)
+    hard_range: tuple[list[float], list[float]] = field(init=False, repr=False)  # lower and upper limits of the URDF, rad
 
     def __post_init__(self) -> None:
         if self.limits.names != self.kinematics.names:
@@ -35,6 +36,7 @@ class Guard:
         object.__setattr__(self, "barriers", Barriers(self.config))
         object.__setattr__(self, "collision", CollisionModel(self.limits, self.kinematics))
         object.__setattr__(self, "joints", _joint_range(self.config, self.limits))
+        object.__setattr__(self, "hard_range", (self.limits.lower.tolist(), self.limits.upper.tolist()))
 
     @property
     def base_frame(self) -> str:

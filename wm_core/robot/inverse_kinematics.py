@@ -32,8 +32,8 @@ def solve_pose(
     """
     if not (np.isfinite(target).all() and np.isfinite(seed).all()):
         raise UnreachableError("target and seed must be finite", got=f"{target.tolist()}, {np.asarray(seed).tolist()}")
-    q = np.array(seed, dtype=float)
-    error = np.zeros(6)
+    q = seed.astype(np.float64)
+    error: Array = np.zeros(6)
     for _ in range(iterations):
         posture = kinematics.posture(q)
         error = pose_error(target, posture.tool)

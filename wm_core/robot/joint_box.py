@@ -11,7 +11,9 @@ gets there as fast as the acceleration allows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from wm_core.robot.braking import braking_speed, gentle_speed
 
@@ -19,8 +21,7 @@ Floats = list[float]
 EDGE = 1e-4  # rad past the margin that still count as on it
 
 
-@dataclass(frozen=True)
-class JointBox:
+class JointBox(NamedTuple):
     """`low` and `high` (6): the range of the next velocities, rad/s."""
 
     low: Floats
@@ -45,37 +46,44 @@ class JointRange:
     jerk: Floats
     recovery_speed: float
     period: float
+    far: Floats = field(init=False)  # rad from which on a limit does not matter, even at full speed
+
+    def __post_init__(self) -> None:
+        far = [
+            math.inf if rate <= 0.0 or jerk <= 0.0 else speed * speed / rate + 4.0 * speed * (rate / jerk + self.period)
+            for speed, rate, jerk in zip(self.velocity, self.acceleration, self.jerk, strict=True)
+        ]
+        object.__setattr__(self, "far", far)
 
     def reachable(self, q: Floats, velocity: Floats) -> JointBox:
         """The velocities that may be published next, at positions `q` and the last published `velocity`."""
         low, high = [], []
         for index, speed in enumerate(velocity):
-            rate = self.acceleration[index]
-            below = braking_speed(q[index] - self.lower[index], rate, self.period)
-            above = braking_speed(self.upper[index] - q[index], rate, self.period)
-            bottom, top = self._bounds(index, q[index], below, above)
-            step = rate * self.period
+            bottom, top = self._bounds(index, q[index], jerk=False)
+            step = self.acceleration[index] * self.period
             low.append(min(max(bottom, speed - step), speed + step))
             high.append(min(max(top, speed - step), speed + step))
         return JointBox(low, high)
 
     def advisable(self, q: Floats) -> JointBox:
         """The velocities to aim for at `q`: from them a stop fits within acceleration and jerk; zero is always among them."""
-        low, high = [], []
-        for index, position in enumerate(q):
-            rate, jerk = self.acceleration[index], self.jerk[index]
-            below = gentle_speed(position - self.lower[index], rate, jerk, self.period)
-            above = gentle_speed(self.upper[index] - position, rate, jerk, self.period)
-            bottom, top = self._bounds(index, position, below, above)
-            low.append(bottom)
-            high.append(top)
-        return JointBox(low, high)
+        bounds = [self._bounds(index, position, jerk=True) for index, position in enumerate(q)]
+        return JointBox([bottom for bottom, _ in bounds], [top for _, top in bounds])
 
-    def _bounds(self, index: int, position: float, below: float, above: float) -> tuple[float, float]:
-        speed = self.velocity[index]
-        bottom, top = -min(below, speed), min(above, speed)
-        if position < self.lower[index] - EDGE:
+    def _bounds(self, index: int, position: float, jerk: bool) -> tuple[float, float]:
+        """The range of velocities that position and velocity limits leave, with or without room to build the braking up."""
+        speed, far = self.velocity[index], self.far[index]
+        below, above = position - self.lower[index], self.upper[index] - position
+        if below >= far and above >= far:
+            return -speed, speed
+        bottom, top = -min(self._fastest(index, below, jerk), speed), min(self._fastest(index, above, jerk), speed)
+        if below < -EDGE:
             top = min(top, self.recovery_speed)
-        elif position > self.upper[index] + EDGE:
+        elif above < -EDGE:
             bottom = max(bottom, -self.recovery_speed)
         return bottom, top
+
+    def _fastest(self, index: int, room: float, jerk: bool) -> float:
+        """The speed that fits into `room` rad."""
+        rate = self.acceleration[index]
+        return gentle_speed(room, rate, self.jerk[index], self.period) if jerk else braking_speed(room, rate, self.period)

@@ -1,45 +1,40 @@
 """Forward kinematics and the geometric Jacobian of a 6-joint chain.
 
-With F_i the fixed origin of joint i, k_i its axis and K_i = skew(k_i), Rodrigues' formula makes the pose of link i in link i-1
+Every link frame is first turned, once and for all, so that its joint turns about its own z axis. With F the fixed pose of a joint in
+the link before it, the pose of its link is F Rz(q), which is linear in sin q and cos q:
 
-    T_i(q_i) = F_i + sin(q_i) F_i K_i + (1 - cos(q_i)) F_i K_i^2
+    T(q) = cos(q) [f0 f1 0 0] + sin(q) [f1 -f0 0 0] + [0 0 f2 f3],    F = [f0 f1 f2 f3]
 
-whose three matrices are computed once; a pose then costs one batched sum and six 4x4 products.
+so that a posture costs one batched sum and six 4x4 products, and the joint axes are columns of the result.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from wm_core.errors import RobotModelError, nearest
-from wm_core.robot.rotation import Array, skew
+from wm_core.robot.rotation import Array, pose
 from wm_core.robot.urdf import Chain
 
-YZX, ZXY = np.array([1, 2, 0]), np.array([2, 0, 1])
 
-
-@dataclass(frozen=True)
-class Posture:
-    """Where the arm is at one q: `frames` (6, 4, 4) of the links that the joints move, `tool` (4, 4), axes and origins (6, 3) in base."""
+class Posture(NamedTuple):
+    """Where the arm is at one q, in the base frame: poses `frames` (6, 4, 4) of the joints' links, z along the joint, and `tool` (4, 4)."""
 
     frames: Array
     tool: Array
-    axes: Array
-    origins: Array
 
     def jacobian(self) -> Array:
         """The geometric Jacobian J (6, 6) of the tool: twist = J dq; rows linear (m/s) then angular (rad/s), in the base frame."""
-        return self.jacobian_at(self.tool[:3, 3])
-
-    def jacobian_at(self, point: Array) -> Array:
-        """The Jacobian (6, 6) of a `point` (3,) in base, fixed to the last link; columns of joints beyond its own link are the caller's."""
-        arm = point - self.origins
-        axes = self.axes
         result = np.empty((6, 6))
-        result[:3] = (axes[:, YZX] * arm[:, ZXY] - axes[:, ZXY] * arm[:, YZX]).T
-        result[3:] = axes.T
+        result[3:] = axes = self.frames[:, :3, 2].T
+        arm = self.tool[:3, 3, None] - self.frames[:, :3, 3].T
+        ax, ay, az = axes
+        rx, ry, rz = arm
+        result[0] = ay * rz - az * ry
+        result[1] = az * rx - ax * rz
+        result[2] = ax * ry - ay * rx
         return result
 
 
@@ -49,25 +44,26 @@ class Kinematics:
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
         self.names = chain.names
-        fixed = np.array([joint.origin for joint in chain.joints])
-        turn = np.zeros((6, 4, 4))
-        turn[:, :3, :3] = [skew(joint.axis) for joint in chain.joints]
-        self._fixed = fixed
-        self._sine = fixed @ turn
-        self._versine = fixed @ turn @ turn
-        self._axes = np.array([[*joint.axis, 0.0] for joint in chain.joints])[:, :, None]
-        self._tool = chain.links[chain.tool][1]
+        turns = [pose(np.zeros(3), _z_onto(joint.axis)) for joint in chain.joints]
+        before = [np.eye(4), *turns[:-1]]
+        fixed = np.array([first.T @ joint.origin @ turn for first, joint, turn in zip(before, chain.joints, turns, strict=True)])
+        self._cosine, self._sine, self._constant = np.zeros((3, 6, 4, 4))
+        self._cosine[..., :2] = fixed[..., :2]
+        self._sine[..., 0], self._sine[..., 1] = fixed[..., 1], -fixed[..., 0]
+        self._constant[..., 2:] = fixed[..., 2:]
+        self._links = {name: (index, offset if index < 0 else turns[index].T @ offset) for name, (index, offset) in chain.links.items()}
+        self._tool = self._links[chain.tool][1]
 
     def posture(self, q: Array) -> Posture:
         """Frames of the arm at joint positions `q` (6,) rad."""
-        sine = np.sin(q)[:, None, None]
-        versine = 1.0 - np.cos(q)[:, None, None]
-        local = self._fixed + sine * self._sine + versine * self._versine
+        local = np.cos(q)[:, None, None] * self._cosine
+        local += np.sin(q)[:, None, None] * self._sine
+        local += self._constant
         frames = np.empty((6, 4, 4))
-        frames[0] = local[0]
+        frames[0] = place = local[0]
         for index in range(1, 6):
-            np.dot(frames[index - 1], local[index], out=frames[index])
-        return Posture(frames, frames[5] @ self._tool, (frames @ self._axes)[:, :3, 0], frames[:, :3, 3])
+            place = np.dot(place, local[index], out=frames[index])
+        return Posture(frames, np.dot(place, self._tool))
 
     def tool_pose(self, q: Array) -> Array:
         """Pose (4, 4) of the tool in the base frame at `q` (6,) rad."""
@@ -78,12 +74,20 @@ class Kinematics:
         return self.posture(q).jacobian()
 
     def link(self, name: str) -> tuple[int, Array]:
-        """The joint that moves link `name` (-1: none) and the pose (4, 4) of the link in that joint's frame."""
-        if name not in self.chain.links:
-            raise RobotModelError("no such link between base and tool", got=name, allowed=nearest(name, self.chain.links), mend="rename it")
-        return self.chain.links[name]
+        """The joint that moves link `name` (-1: none) and the pose (4, 4) of the link in that joint's frame in a `Posture`."""
+        if name not in self._links:
+            raise RobotModelError("no such link between base and tool", got=name, allowed=nearest(name, self._links), mend="rename it")
+        return self._links[name]
 
     def link_pose(self, name: str, q: Array) -> Array:
         """Pose (4, 4) of link `name` in the base frame at `q` (6,) rad."""
         index, offset = self.link(name)
         return offset if index < 0 else self.posture(q).frames[index] @ offset
+
+
+def _z_onto(axis: Array) -> Array:
+    """A rotation (3, 3) that takes z to the unit vector `axis` (3,)."""
+    helper = np.eye(3)[int(np.abs(axis).argmin())]
+    first = np.cross(helper, axis)
+    first /= np.linalg.norm(first)
+    return np.array([first, np.cross(axis, first), axis]).T

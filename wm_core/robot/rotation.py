@@ -26,7 +26,8 @@ def matrix(vector: Array) -> Array:
 
 def vector(rotation: Array) -> Array:
     """Log of a rotation matrix (3, 3) -> rotation vector (3,) rad, angle in [0, pi]."""
-    w, xyz = quaternion(rotation)[0], quaternion(rotation)[1:]
+    whole = quaternion(rotation)
+    w, xyz = whole[0], whole[1:]
     sine = float(np.linalg.norm(xyz))
     if sine < 1e-12:
         return 2.0 * xyz
@@ -55,6 +56,13 @@ def quaternion(rotation: Array) -> Array:
         q = np.array([m[1, 0] - m[0, 1], m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], squares[3]])
     q /= np.linalg.norm(q)
     return -q if q[0] < 0.0 else q
+
+
+def from_quaternion(q: Array) -> Array:
+    """Unit quaternion (4,) as (w, x, y, z) -> rotation matrix (3, 3)."""
+    w, xyz = q[0], q[1:]
+    s = skew(xyz)
+    return np.eye(3) + 2.0 * (w * s + s @ s)
 
 
 def compose(first: Array, second: Array) -> Array:

@@ -18,12 +18,22 @@ def condition_number(jacobian: Array) -> float:
     return largest / smallest if smallest > 1e-12 * largest else math.inf
 
 
-def joint_velocity(jacobian: Array, twist: Array, condition: float, slow: float) -> Array:
-    """dq (6,) rad/s with J dq = twist (6,); past the condition number `slow` increasingly damped: J^T (J J^T + k^2 I)^-1 twist."""
+def joint_velocity(jacobian: Array, twist: Array, slow: float) -> tuple[Array, float]:
+    """Joint velocity (6,) rad/s with J dq = twist (6,), and the condition number of J, or a bound on it that is below `slow`.
+
+    Past `slow` dq is increasingly damped: J^T (J J^T + k^2 I)^-1 twist. The Frobenius norms of J and its inverse bound the condition
+    number from above and cost less than singular values.
+    """
+    try:
+        inverse = np.linalg.inv(jacobian)
+        bound = math.sqrt(np.vdot(jacobian, jacobian) * np.vdot(inverse, inverse))
+    except np.linalg.LinAlgError:
+        inverse, bound = jacobian, math.inf
+    condition = bound if bound <= slow else condition_number(jacobian)
     if condition <= slow:
-        return np.linalg.solve(jacobian, twist)
+        return inverse @ twist, condition
     damping = DAMPING * DAMPING * (1.0 - (slow / condition) ** 2)
-    return jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + damping * np.eye(6), twist)
+    return jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + damping * np.eye(6), twist), condition
 
 
 def approach_share(condition: float, slow: float, halt: float) -> float:

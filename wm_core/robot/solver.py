@@ -10,7 +10,7 @@ not used.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import daqp
 import numpy as np
@@ -22,8 +22,7 @@ SLACK_WEIGHT = 1e5
 INFEASIBLE = -1
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """`velocity` (6,) or None; `relaxed` when rows were; `infeasible` when the solver says that no answer exists."""
 
     velocity: Array | None
@@ -33,8 +32,6 @@ class Answer:
 
 def closest(hessian: Array, target: Array, low: Array, high: Array, rows: Array, floor: Array) -> Answer:
     """The point nearest to `target` (6,) in the metric `hessian` (6, 6), within `low`, `high` (6,) and `rows` (m, 6) x >= `floor` (m,)."""
-    if _satisfied(target, low, high, rows, floor, 0.0):
-        return Answer(target)
     upper = np.concatenate((high, np.full(len(floor), np.inf)))
     lower = np.concatenate((low, floor))
     return _checked(_solve(hessian, -hessian @ target, rows, upper, lower), low, high, rows, floor)

@@ -81,15 +81,15 @@ class EmbeddedArm:
         self._stale = True
 
     def command_delta(
-        self, translation: ArrayLike, rotation: ArrayLike, gripper: float, step_seconds: float, frame: str = "base_link"
+        self, translation: ArrayLike, rotation: ArrayLike, gripper: float | None, step_seconds: float, frame: str = "base_link"
     ) -> None:
         """Move the commanded tool further by a translation (3,) m and a rotation vector (3,) rad in `frame`, evenly over `step_seconds`.
 
         What an earlier command still had to do is done within this step too, so that the sum of all deltas is exact. The position is
-        clipped to the workspace. gripper: 0 closed .. 1 open.
+        clipped to the workspace. gripper: 0 closed .. 1 open; None leaves it as it is.
         """
         shift, turn = _vector("translation", translation, 3, LARGEST_SHIFT), _vector("rotation", rotation, 3, np.pi)
-        opening = _number("gripper", gripper, 0.0, 1.0)
+        opening = self._commanded.gripper if gripper is None else _number("gripper", gripper, 0.0, 1.0)
         duration = _number("step_seconds", step_seconds, self.config.physics_step, 10.0)
         _known("frame", frame, FRAMES)
         now = self.time

@@ -1,0 +1,69 @@
+"""Brings up an arm with its safety guard and its controller: `ros2 launch wm_ros mpc_arm.launch.py`."""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch_ros.actions import Node
+
+SHIPPED = Path(get_package_share_directory("wm_ros")) / "config"
+ARGUMENTS = {
+    "sim": ("true", "true: the embedded simulated arm; false: your own arm is already running", ["true", "false"]),
+    "namespace": ("", "namespace of all nodes and topics", None),
+    "robot": ("ur5e", "robot: a name from the config directories, or the path of a robot file", None),
+    "config": ("", "directory with your own YAML files; each replaces the shipped one of the same name", None),
+    "lock_step": ("false", "true: simulated time moves on only as the guard commands (needs sim:=true)", ["true", "false"]),
+    "discovery": ("", "how far ROS discovery goes; empty: as the environment says", ["", "OFF", "LOCALHOST", "SUBNET", "SYSTEM_DEFAULT"]),
+    "log_level": ("info", "least severe messages shown", ["debug", "info", "warn", "error"]),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments, then bring up the nodes."""
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text, choices=choices)
+        for name, (default, text, choices) in ARGUMENTS.items()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=bring_up)])
+
+
+def bring_up(context: LaunchContext) -> list[SetEnvironmentVariable | Node]:
+    """The nodes that the arguments ask for."""
+    value = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    own = Path(value["config"]) if value["config"] else None
+    if own is not None and not own.is_dir():
+        raise RuntimeError(f"config:={own} is not a directory; give one that holds YAML files, e.g. a copy of {SHIPPED}")
+    sim, lock_step = value["sim"] == "true", value["lock_step"] == "true"
+    if lock_step and not sim:
+        raise RuntimeError("lock_step:=true needs sim:=true: a real arm does not wait")
+    robot = {"robot_file": str(robot_file(value["robot"], own))}
+
+    def node(name: str, **parameters: object) -> Node:
+        return Node(
+            package="wm_ros",
+            executable=name,
+            name=name,
+            namespace=value["namespace"],
+            output="screen",
+            arguments=["--ros-args", "--log-level", value["log_level"]],
+            parameters=[{"config_file": str(config_file(f"{name}.yaml", own)), **parameters}],
+            # The DDS profile and the wheels' library path travel with the environment; nothing here depends on them.
+        )
+
+    reach = [SetEnvironmentVariable("ROS_AUTOMATIC_DISCOVERY_RANGE", value["discovery"])] if value["discovery"] else []
+    nodes = [node("sim_arm", **({"mode": "lock_step"} if lock_step else {}))] if sim else []
+    return [*reach, *nodes, node("safety_guard", use_sim_time=lock_step, **robot), node("reach_pose", use_sim_time=lock_step, **robot)]
+
+
+def config_file(name: str, own: Path | None) -> Path:
+    """The user's file of that name where there is one, else the shipped one."""
+    return own / name if own is not None and (own / name).is_file() else SHIPPED / name
+
+
+def robot_file(robot: str, own: Path | None) -> Path:
+    """The robot file of a name or path."""
+    found = Path(robot).resolve() if robot.endswith(".yaml") else config_file(f"{robot}.yaml", own)
+    if not found.is_file():
+        raise RuntimeError(f"robot:={robot}: there is no {found}; give the path of a robot file such as {SHIPPED / 'ur5e.yaml'}")
+    return found
