@@ -167,12 +167,8 @@ def hostile_command(rig: Rig, rng: np.random.Generator, heading: Array) -> Delta
 
 
 def run_hostile(config: GuardConfig, rng: np.random.Generator, count: int) -> Rig:
-    """Hostile commands, one per tick, at an arm that is kept moving: invalid ones do not latch here.
-
-    A heading kept for 400 ticks drives it into walls, singularities and itself.
-    """
-    lenient = dataclasses.replace(config, command=dataclasses.replace(config.command, rejects=1000))
-    rig = Rig(build(lenient), np.array(embedded.HOME))
+    """Hostile commands, one per tick; a heading kept for 400 ticks drives the arm into walls, singularities and itself."""
+    rig = Rig(build(config), np.array(embedded.HOME))
     heading = np.zeros(6)
     for index in range(count):
         if index % 400 == 0:
@@ -225,12 +221,14 @@ def main() -> int:
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
     config = configuration.read(GuardConfig, CONFIG / "safety_guard.yaml")
+    patient = dataclasses.replace(config, command=dataclasses.replace(config.command, rejects=1000))
     rig = Rig(build(config), np.array(embedded.HOME))
     measure_speed(rig, rng, arguments.ticks)
     print(f"    codes {dict(rig.codes.most_common())}")
     measure_parts(rig.guard, arguments.ticks)
     good = [
         summary(f"{arguments.hostile} hostile commands", run_hostile(config, rng, arguments.hostile)),
+        summary(f"{arguments.hostile} more at a guard that they do not stop", run_hostile(patient, rng, arguments.hostile)),
         summary(f"{arguments.twists} random twists", run_twists(config, rng, arguments.twists)),
     ]
     return 0 if all(good) else 1

@@ -103,7 +103,11 @@ RANGE = JointRange([-2.0] * 6, [2.0] * 6, [1.5] * 6, LIMITS, JERKS, 0.0175, PERI
 
 
 @settings(max_examples=200)
-@given(st.lists(st.floats(-2.0, 2.0), min_size=6, max_size=6), st.lists(st.floats(-1.0, 1.0), min_size=6, max_size=6), st.integers(0, 2**32 - 1))
+@given(
+    st.lists(st.floats(-2.0, 2.0), min_size=6, max_size=6),
+    st.lists(st.floats(-1.0, 1.0), min_size=6, max_size=6),
+    st.integers(0, 2**32 - 1),
+)
 def test_position_velocity_and_acceleration_never_contradict_each_other(q: list[float], shares: list[float], seed: int) -> None:
     """From any velocity inside the box the next box is reachable: whichever end is taken, the range is not left."""
     rng = np.random.default_rng(seed)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from guard_rig import HOME, Rig, make_limits
 
+from wm_core.robot import guard as guards
+from wm_core.robot.guard import tighten
 from wm_core.robot.guard_config import Sphere, Workspace
 from wm_core.robot.guard_status import Code, Mode
 from wm_core.robot.inverse_kinematics import solve_pose
+from wm_core.robot.rotation import pose_error
 from wm_core.robot.singularity import condition_number
 
 OPEN = Workspace()
@@ -77,7 +81,7 @@ def test_row_joint_position_started_5_mrad_outside_only_moves_inward_and_slowly(
     for _ in range(60):
         result = rig.tick(rig.command(0.1 * outward[:3], 0.1 * outward[3:]))
         assert side * result.joint_velocity[joint] <= 1e-9
-    assert abs(rig.q[joint] - edge - side * 0.005) < 1e-3
+    assert side * (rig.q[joint] - edge) <= 0.005 + 1e-9
     for _ in range(400):
         before = rig.q[joint]
         result = rig.tick(rig.command(-0.1 * outward[:3], -0.1 * outward[3:]))
@@ -224,15 +228,11 @@ def test_row_delta_per_step_what_was_executed_is_what_the_tool_moved(rig: Rig) -
             if result.executed is not None:
                 reports.append(result.executed)
     assert [report.step_index for report in reports] == list(range(19))
-    from wm_core.robot.rotation import pose_error
-
     for index, report in enumerate(reports):
         np.testing.assert_allclose(report.executed, pose_error(poses[index + 1], poses[index]), atol=1e-9)
 
 
 def test_row_delta_per_step_is_reported_when_the_command_expires_and_when_the_guard_stops(rig: Rig) -> None:
-    from wm_core.robot import guard as guards
-
     rig.tick(rig.command((0.01, 0.0, 0.0), step_index=3))
     rig.rest(100)
     assert [r.executed.step_index for r in rig.results if r.executed] == [3]
@@ -303,20 +303,16 @@ def test_row_keep_out_sphere_is_not_entered_and_can_be_left(make_rig: Any) -> No
     rig = make_rig(limits=bare_limits(), keep_out=(Sphere(tuple(centre), radius),))
     nearest = math.inf
     for _ in range(500):
-        result = rig.tick(rig.command((0.02, 0.0, 0.0)))
+        rig.tick(rig.command((0.02, 0.0, 0.0)))
         nearest = min(nearest, float(np.linalg.norm(rig.tool()[:3, 3] - centre)))
     assert radius + 0.005 - 1e-4 <= nearest < radius + 0.007
-    assert "keep_out:0" in result.active
+    assert any("keep_out:0" in result.active for result in rig.results)
     rig.drive(100, (-0.02, 0.0, 0.0))
     assert np.linalg.norm(rig.tool()[:3, 3] - centre) > radius + 0.05
 
 
 def test_row_barrier_that_cannot_be_kept_is_relaxed_alone_and_latches_after_5_ticks(make_rig: Any) -> None:
     """A wall that appears right before a fast tool: the joint limits still hold, the status says so, and it latches."""
-    from dataclasses import replace
-
-    from wm_core.robot.guard import tighten
-
     rig = make_rig(limits=bare_limits(), workspace=OPEN)
     rig.drive(60, (0.025, 0.0, 0.0))
     config = replace(rig.guard.config, workspace=Workspace(max_x=float(rig.tool()[0, 3]) + 0.006))
@@ -366,8 +362,10 @@ def test_row_self_collision_stops_and_leaving_is_free(make_rig: Any) -> None:
     assert result.code in (Code.COLLISION_SLOW, Code.COLLISION_STOP)
     assert any(name.startswith("collision:") for name in result.active)
     before = rig.tool()[0, 3]
-    rig.drive(100, (0.01, 0.0, 0.0))
-    assert rig.tool()[0, 3] - before > 0.03
+    rig.results.clear()
+    rig.drive(200, (0.01, 0.0, 0.0))
+    assert not any(name.startswith("collision:") for result in rig.results for name in result.active)
+    assert rig.tool()[0, 3] - before > 0.04
 
 
 # --- singularity -------------------------------------------------------------------------------------------------------------------
@@ -431,14 +429,13 @@ def test_row_singularity_leaving_an_exact_one_is_possible(make_rig: Any, q: Any)
     for _ in range(1500):
         twist = rig.guard.kinematics.jacobian(0.5 * (rig.q + target)) @ (target - rig.q)
         rig.tick(rig.command(twist[:3], twist[3:]))
-    assert condition_number(rig.guard.kinematics.jacobian(rig.q)) < 30.0
+    assert condition_number(rig.guard.kinematics.jacobian(rig.q)) < 50.0
+    np.testing.assert_allclose(rig.q, target, atol=0.01)
 
 
 def test_reaching_a_pose_with_the_guard_in_between(rig: Rig) -> None:
     """An ordinary motion is not in anybody's way: a pose 12 cm off is reached, unscaled."""
     goal = solve_pose(rig.guard.kinematics, pose_with((0.42, 0.08, 0.25)), HOME)
-    from wm_core.robot.rotation import pose_error
-
     target = rig.guard.kinematics.tool_pose(goal)
     for _ in range(600):
         delta = np.clip(pose_error(target, rig.tool()) * 0.2, -0.01, 0.01)

@@ -109,7 +109,7 @@ def test_inverse_kinematics_refuses_what_is_out_of_reach() -> None:
     kinematics = Kinematics(read_chain(ur5e_like()))
     target = np.eye(4)
     target[:3, 3] = (2.0, 0.0, 0.5)
-    with pytest.raises(UnreachableError, match="m and .* rad away"):
+    with pytest.raises(UnreachableError, match=r"m and .* rad away"):
         solve_pose(kinematics, target, np.array(embedded.HOME))
     with pytest.raises(UnreachableError, match="finite"):
         solve_pose(kinematics, target, np.full(6, np.nan))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from guard_rig import CONFIG
+from guard_rig import CONFIG, make_config
 
 from wm_core import configuration
 from wm_core.configuration import flatten
 from wm_core.errors import ConfigurationError, RobotModelError
+from wm_core.robot.guard import Guard
 from wm_core.robot.guard_config import HIGHER_IS_TIGHTER, GuardConfig
+from wm_core.robot.kinematics import Kinematics
 from wm_core.robot.limits import read_limits
 from wm_core.robot.urdf import read_chain
 from wm_core.simulation import arm as embedded
@@ -86,7 +90,7 @@ def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path) -> None:
 def test_every_key_of_the_yaml_is_documented_right_above_it(name: str) -> None:
     lines = (CONFIG / name).read_text().splitlines()
     depth = 1 if name.startswith("safety") else 0  # joint and capsule names need no sentence of their own
-    for above, line in zip(lines, lines[1:], strict=False):
+    for above, line in pairwise(lines):
         key = re.match(r"( *)([a-z_0-9]+):", line)
         if key and len(key.group(1)) // 2 <= depth:
             assert above.strip().startswith("#"), f"{name}: {line}"
@@ -147,13 +151,6 @@ def test_every_setting_is_required_so_that_none_vanishes(tmp_path: Path) -> None
 
 
 def test_limits_of_another_arm_are_refused() -> None:
-    from dataclasses import replace
-
-    from guard_rig import make_config
-
-    from wm_core.robot.guard import Guard
-    from wm_core.robot.kinematics import Kinematics
-
     limits = read_limits(CHAIN, CONFIG / "ur5e_limits.yaml")
     with pytest.raises(ConfigurationError, match="different arms"):
         Guard(make_config(), replace(limits, names=limits.names[::-1]), Kinematics(CHAIN))

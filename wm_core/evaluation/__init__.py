@@ -1,0 +1,1 @@
+"""What happened and how good it was: metrics, replay, and reports with pictures."""
