@@ -55,7 +55,7 @@ class Rig:
 
     def place(self, q: Array) -> None:
         self.state = guards.initial_state(self.guard)
-        self.q, self.velocity, self.acceleration = q.copy(), np.zeros(6), np.zeros(6)
+        self.q, self.velocity = q.copy(), np.zeros(6)
         self._arm()
 
     def _arm(self) -> None:
@@ -64,6 +64,7 @@ class Rig:
         self.state, reply = guards.arm(self.guard, self.state, measured, Now(self.now, self.now), WIRING)
         if not reply.accepted:
             raise SystemExit(f"the guard could not be armed: {reply.text}")
+        self.acceleration = np.zeros(6)
 
     def tick(self, command: DeltaCommand | None) -> guards.GuardResult:
         self.now += self.period
@@ -104,7 +105,7 @@ class Rig:
         if np.linalg.norm(twist[:3]) > speed.linear + 1e-6 or np.linalg.norm(twist[3:]) > speed.angular + 1e-6:
             self.faults["tool speed"] += 1
         jerk = np.abs(change / self.period - self.acceleration) > limits.jerk * self.period * (1.0 + 1e-6) + 1e-9
-        if jerk.any():
+        if jerk.any() and (velocity.any() or self.velocity.any()):
             self.jerks += 1
             self.unnamed_jerks += "jerk" not in result.active and "braking" not in result.active
         self.velocity, self.acceleration = velocity, change / self.period

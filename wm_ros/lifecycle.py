@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,14 @@ class WmNode[Config](LifecycleNode):
             and self.trigger_activate() != TransitionCallbackReturn.SUCCESS
         ):
             self.get_logger().error("not active; mend the fault and call ~/change_state, or start the node again")
+
+    def duplicate(self) -> str:
+        """A sentence when another node of this name is on the domain, as when two launches share it; else empty."""
+        count = self.get_node_names_and_namespaces().count((self.get_name(), self.get_namespace()))
+        if count < 2:
+            return ""
+        domain = os.environ.get("ROS_DOMAIN_ID", "0")
+        return f"{count} nodes are named {self.get_fully_qualified_name()} on domain {domain}: stop one, or set another ROS_DOMAIN_ID"
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._configured = self.config is not None and self._fail_softly("configuring", lambda: self.configure(self._known()))
@@ -167,8 +176,9 @@ class WmNode[Config](LifecycleNode):
         return False
 
     def _publish_diagnostics(self) -> None:
-        level = DiagnosticStatus.ERROR if self.fault else DiagnosticStatus.OK
-        text = self.fault or ("active" if self.active else "inactive")
+        fault = self.fault or self.duplicate()
+        level = DiagnosticStatus.ERROR if fault else DiagnosticStatus.OK
+        text = fault or ("active" if self.active else "inactive")
         own = DiagnosticStatus(level=level, name=f"{self.get_fully_qualified_name()}: lifecycle", message=text, hardware_id="wm_ros")
         message = DiagnosticArray(status=[own, *(self.diagnose() if self._configured else [])])
         message.header.stamp = self.get_clock().now().to_msg()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from wm_ros.lifecycle import WmNode
 
 # Wakes the loop now and then in any case; signals interrupt it at once.
 LONGEST_WAIT = 1.0
+# Beyond it the UDP ports of DDS run out.
+LARGEST_DOMAIN = 232
 
 
 def make_executor() -> Executor:
@@ -26,8 +29,18 @@ def make_executor() -> Executor:
     return EventsExecutor()
 
 
+def check_domain(value: str) -> str:
+    """What is wrong with this ROS_DOMAIN_ID; empty when nothing is. Fast DDS itself ends the process without a usable message."""
+    if value.isascii() and value.isdigit() and int(value) <= LARGEST_DOMAIN:
+        return ""
+    return f"ROS cannot start; got: ROS_DOMAIN_ID={value!r}; allowed: a whole number, 0 .. {LARGEST_DOMAIN}; mend: set another"
+
+
 def run(make_node: Callable[[], WmNode]) -> None:
     """Run one node until it is told to stop; its `deactivate` can still publish, because ROS is shut down last."""
+    fault = check_domain(os.environ.get("ROS_DOMAIN_ID", "") or "0")
+    if fault:
+        sys.exit(fault)
     rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     told: list[int] = []
 

@@ -48,7 +48,7 @@ class ReachPose(WmNode[ReachConfig]):
             self.create_subscription(SafetyStatus, "safety_guard/status", self._on_guard, 10),
             self.create_subscription(PoseStamped, "~/target", self._on_target, 1),
         ]
-        self._services = [
+        self._offered = [
             self.create_service(Trigger, "~/reach", self._on_reach),
             self.create_service(Trigger, "~/trace", self._on_trace),
             self.create_service(Trigger, "~/cancel", self._on_cancel),
@@ -63,7 +63,7 @@ class ReachPose(WmNode[ReachConfig]):
         self.destroy_timer(self._idle_timer)
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
-        for service in self._services:
+        for service in self._offered:
             self.destroy_service(service)
 
     def cleanup(self) -> None:

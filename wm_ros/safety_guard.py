@@ -61,7 +61,7 @@ class SafetyGuard(WmNode[GuardConfig]):
             self.create_subscription(JointState, "joint_states", self._on_joint_state, STATE_QOS),
             self.create_subscription(Bool, "estop", self._on_estop_topic, 10),
         ]
-        self._services = [
+        self._offered = [
             self.create_service(Trigger, "~/arm", self._on_arm),
             self.create_service(Trigger, "~/estop", self._on_estop),
         ]
@@ -72,7 +72,7 @@ class SafetyGuard(WmNode[GuardConfig]):
         self.destroy_timer(self._timer)
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
-        for service in self._services:
+        for service in self._offered:
             self.destroy_service(service)
         # The sender has stopped; now zero is the last message on the wire.
         if self._state.mode is not Mode.DISARMED:
@@ -174,7 +174,7 @@ class SafetyGuard(WmNode[GuardConfig]):
         self._executed.publish(executed_message(executed, self._guard.base_frame))
 
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        missing = self._output.not_ready()
+        missing = self.duplicate() or self._output.not_ready()
         if missing:
             response.success, response.message = False, f"Not armed: {missing}."
             return response

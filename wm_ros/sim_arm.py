@@ -45,7 +45,7 @@ class SimArm(WmNode[SimConfig]):
         self._description.publish(String(data=arm.urdf()))
         self._cameras = SimCameras(self, self.arm, config)
         self._transforms = SimTransforms(self, self.arm, config)
-        self._services = [self.create_service(Trigger, "~/reset", self._on_reset)]
+        self._offered = [self.create_service(Trigger, "~/reset", self._on_reset)]
 
     def activate(self) -> None:
         self.time.start(self._wall())
@@ -64,7 +64,7 @@ class SimArm(WmNode[SimConfig]):
         self.arm.stop()
 
     def cleanup(self) -> None:
-        for service in self._services:
+        for service in self._offered:
             self.destroy_service(service)
         self._cameras.close()
         self._transforms.close()

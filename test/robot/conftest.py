@@ -18,7 +18,7 @@ def rig() -> Rig:
 
 @pytest.fixture
 def make_rig() -> Any:
-    """Make a rig from changed settings: make_rig({"tool_speed.linear": 1.0}, q=..., limits=...)."""
+    """What makes a rig from changed settings, such as {"tool_speed.linear": 1.0}, another start, or other limits."""
 
     def make(changes: dict[str, Any] | None = None, q: Any = HOME, limits: Limits | None = None, armed: bool = True, **fields: Any) -> Rig:
         return Rig(make_guard(changes, limits, **fields), q, armed)

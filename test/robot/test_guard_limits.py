@@ -133,7 +133,7 @@ def test_row_velocity_acceleration_jerk_of_what_was_published(make_rig: Any, see
 def test_row_jerk_is_kept_on_the_way_to_a_joint_limit(make_rig: Any) -> None:
     """The aim looks far enough ahead that an ordinary approach needs no more jerk than allowed."""
     rig = make_rig(BOLD, limits=bare_limits(), workspace=OPEN, armed=False)
-    lower, upper = margins(rig)
+    upper = margins(rig)[1]
     rig.q[0] = upper[0] - 0.8
     assert rig.arm().accepted
     for _ in range(600):

@@ -1,0 +1,108 @@
+"""A node of the test's own: it hears, sends and calls; time passes only while it waits for something to become true."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import rclpy
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter as LocalParameter
+from rclpy.qos import QoSProfile
+from std_srvs.srv import Trigger
+
+PATIENCE = 20.0  # s; how long an event may take that has no bound of its own
+
+
+class Observer:
+    """Speaks on one ROS domain from the test's process."""
+
+    def __init__(self, domain: int, name: str = "observer") -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=domain, args=[])
+        self.node = Node(name, context=self._context, start_parameter_services=False, enable_rosout=False)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+
+    def close(self) -> None:
+        self._executor.remove_node(self.node)
+        self.node.destroy_node()
+        self._executor.shutdown()
+        self._context.try_shutdown()
+
+    def now(self) -> float:
+        """The ROS clock, s."""
+        return self.node.get_clock().now().nanoseconds * 1e-9
+
+    def until[Found](self, condition: Callable[[], Found], what: str, within: float = PATIENCE) -> Found:
+        """Let ROS work until `condition` returns something true, which is returned; `what` names it in the failure."""
+        deadline = time.monotonic() + within
+        while True:
+            found = condition()
+            if found:
+                return found
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {within} s: {what}")
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def hear(self, kind: type, topic: str, qos: QoSProfile | int = 1000) -> list[Any]:
+        """A list that grows with every message on `topic`."""
+        heard: list[Any] = []
+        self.node.create_subscription(kind, topic, heard.append, qos)
+        return heard
+
+    def sender(self, kind: type, topic: str, qos: QoSProfile | int = 10) -> Callable[[Any], None]:
+        """A function that publishes on `topic`."""
+        return self.node.create_publisher(kind, topic, qos).publish
+
+    def repeat(self, period: float, action: Callable[[], None]) -> Callable[[], None]:
+        """Do `action` every `period` s while waiting; returns the function that ends it."""
+        timer = self.node.create_timer(period, action)
+        return lambda: self.node.destroy_timer(timer) and None
+
+    def call(self, kind: type, service: str, request: Any, within: float = PATIENCE) -> Any:
+        """The answer of a service."""
+        client = self.node.create_client(kind, service)
+        self.until(client.service_is_ready, f"service {service}", within)
+        future = client.call_async(request)
+        self.until(future.done, f"answer of {service}", within)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def trigger(self, service: str) -> Trigger.Response:
+        return self.call(Trigger, service, Trigger.Request())
+
+    def change_state(self, node: str, transition: int) -> bool:
+        """Ask a lifecycle node for a transition; whether it succeeded."""
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return bool(self.call(ChangeState, f"{node}/change_state", request).success)
+
+    def state(self, node: str) -> str:
+        return str(self.call(GetState, f"{node}/get_state", GetState.Request()).current_state.label)
+
+    def set_parameter(self, node: str, name: str, value: Any) -> tuple[bool, str]:
+        """Whether a node took a parameter, and its reason."""
+        local: ParameterValue = LocalParameter(name, value=value).get_parameter_value()
+        request = SetParameters.Request(parameters=[Parameter(name=name, value=local)])
+        result = self.call(SetParameters, f"{node}/set_parameters", request).results[0]
+        return bool(result.successful), str(result.reason)
+
+    def get_parameter(self, node: str, name: str) -> ParameterValue:
+        return self.call(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=[name])).values[0]
+
+    def topics(self) -> dict[str, list[str]]:
+        return dict(self.node.get_topic_names_and_types())
+
+
+def newest[Message](messages: Iterable[Message], wanted: Callable[[Message], object]) -> Message | None:
+    """The last message that is wanted."""
+    found = None
+    for message in messages:
+        found = message if wanted(message) else found
+    return found
