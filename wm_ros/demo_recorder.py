@@ -29,6 +29,7 @@ class DemoRecorder(Node):
         _, self._robot = robot_description.load(self)
         self._record = demonstration
         self._start: float | None = None
+        self._stamp_offset: float | None = None
         self._pose: Array | None = None
         self._leg: Leg | None = None
         self._heard: set[str] = set()
@@ -92,7 +93,10 @@ class DemoRecorder(Node):
         self._heard.add("arm")
         self._pose = self._robot.kinematics.tool_pose(joint_positions(message, self._robot.kinematics.names))
         x, y, z = self._pose[:3, 3].tolist()
-        self._record.path.append((self._now(), x, y, z))
+        # By their stamps: the times of arrival jitter by more than a joint state's period.
+        stamp = seconds(message.header.stamp)
+        self._stamp_offset = self._now() - stamp if self._stamp_offset is None else self._stamp_offset
+        self._record.path.append((stamp + self._stamp_offset, x, y, z))
 
     def _on_guard(self, message: SafetyStatus) -> None:
         self._heard.add("guard")

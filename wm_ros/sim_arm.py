@@ -100,10 +100,11 @@ class SimArm(WmNode[SimConfig]):
 
     def _advance(self, duration: float) -> None:
         """Simulate and publish whatever has become due on the way."""
+        ros_now = self.get_clock().now().nanoseconds * 1e-9
         for piece in self.time.pieces(duration):
             if piece.steps:
                 self.arm.advance(piece.steps * self._known().physics_step)
-            stamp = time_message(self.time.stamp(self.get_clock().now().nanoseconds * 1e-9))
+            stamp = time_message(self.time.stamp(ros_now))
             if piece.joint_states:
                 self._publish_joint_states(stamp)
             if piece.transforms:

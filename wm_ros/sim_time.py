@@ -33,7 +33,7 @@ class SimTime:
         self._step = config.physics_step
         self._periods = (self.period, 1.0 / config.transform_rate, 1.0 / config.camera_rate)
         self._start = self._wall = self._heard = 0.0
-        self._target = 0.0
+        self._target = self._end = 0.0
         self._steps = 0
         self._count = [0, 0, 0]
 
@@ -43,8 +43,8 @@ class SimTime:
         self._heard = wall - PATIENCE
 
     def stamp(self, ros_now: float) -> float:
-        """What to stamp messages with, s: simulated time in lock-step, else the ROS clock."""
-        return self._target if self.lock_step else ros_now
+        """What to stamp messages with, s: simulated time in lock-step, else the ROS time that a piece still being caught up with had."""
+        return self._target if self.lock_step else ros_now - (self._end - self._target)
 
     def idle(self, wall: float) -> float:
         """How long to simulate because the wall clock says so, s."""
@@ -62,7 +62,7 @@ class SimTime:
 
     def pieces(self, duration: float) -> Iterator[Piece]:
         """Cut `duration` at the times at which something is due."""
-        end = self._target + duration
+        end = self._end = self._target + duration
         while True:
             due = min((count + 1) * period for count, period in zip(self._count, self._periods, strict=True))
             self._target = min(due, end)

@@ -134,9 +134,9 @@ def _draw_path(demonstration: Demonstration, axis: Any, horizontal: str, vertica
     path = np.array(demonstration.path).reshape(-1, 4)
     across, up = columns[horizontal], columns[vertical]
     axis.plot(path[:, across], path[:, up], lw=1.2, color="tab:blue", label="tool, measured")
-    for index, leg in enumerate(demonstration.legs):
-        points = np.array(leg.waypoints).reshape(-1, 3)
-        axis.plot(points[:, across - 1], points[:, up - 1], "x", ms=8, color=f"C{index + 1}", label=leg.name)
+    for reached, colour, label in ((True, "tab:green", "asked, reached"), (False, "tab:red", "asked, not reached")):
+        points = np.array([point for leg in demonstration.legs if leg.reached is reached for point in leg.waypoints]).reshape(-1, 3)
+        axis.plot(points[:, across - 1], points[:, up - 1], "x", ms=9, mew=2, color=colour, label=label)
     axis.set_xlabel(f"{horizontal} (m)")
     axis.set_ylabel(f"{vertical} (m)")
     axis.set_aspect("equal", adjustable="datalim")
@@ -154,10 +154,12 @@ def _draw_speed(demonstration: Demonstration, axis: Any, limits: dict[str, float
         axis.plot(path[stride:, 0], moved, lw=1.0, color="tab:blue", label="measured")
     for name, value in limits.items():
         axis.axhline(value, color="tab:red", lw=0.8, ls="--", label=name)
+    top = 1.15 * max([value for _, value in demonstration.speeds] + list(limits.values()))
+    axis.set_ylim(0.0, top)
     for leg in demonstration.legs:
         axis.axvline(leg.began, color="grey", lw=0.5)
-        axis.text(leg.began, axis.get_ylim()[1], leg.name, fontsize=7, rotation=90, va="top")
+        axis.text(leg.began + 0.1, 0.98 * top, leg.name, fontsize=7, rotation=90, va="top")
     axis.set_xlabel("time (s)")
     axis.set_ylabel("speed of the tool (m/s)")
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=7, loc="upper right")
+    axis.legend(fontsize=7, loc="center right")
