@@ -25,7 +25,7 @@ from wm_core.robot.command import DeltaCommand, Measurement, Now
 from wm_core.robot.guard_config import GuardConfig
 from wm_core.robot.guard_status import Mode
 from wm_core.robot.kinematics import Kinematics
-from wm_core.robot.limits import Limits, read_limits
+from wm_core.robot.robot_config import read_robot
 from wm_core.robot.rotation import Array
 from wm_core.robot.urdf import read_chain
 from wm_core.simulation import arm as embedded
@@ -112,9 +112,8 @@ class Rig:
 
 
 def build(config: GuardConfig, **limit_changes: object) -> guards.Guard:
-    chain = read_chain(embedded.urdf())
-    limits: Limits = read_limits(chain, CONFIG / "ur5e_limits.yaml")
-    return guards.Guard(config, dataclasses.replace(limits, **limit_changes), Kinematics(chain))  # type: ignore[arg-type]
+    robot = read_robot(CONFIG / "ur5e.yaml", embedded.urdf())
+    return guards.Guard(config, dataclasses.replace(robot.limits, **limit_changes), robot.kinematics)  # type: ignore[arg-type]
 
 
 def measure_speed(rig: Rig, rng: np.random.Generator, ticks: int) -> None:

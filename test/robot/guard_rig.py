@@ -14,7 +14,8 @@ from wm_core.robot.command import DeltaCommand, Measurement, Now
 from wm_core.robot.guard_config import GuardConfig
 from wm_core.robot.guard_status import Mode
 from wm_core.robot.kinematics import Kinematics
-from wm_core.robot.limits import Limits, read_limits
+from wm_core.robot.limits import Limits
+from wm_core.robot.robot_config import read_robot
 from wm_core.robot.urdf import read_chain
 from wm_core.simulation import arm as embedded
 
@@ -24,7 +25,7 @@ HOME = np.array(embedded.HOME)
 
 
 def make_limits(**changes: Any) -> Limits:
-    return dataclasses.replace(read_limits(read_chain(embedded.urdf()), CONFIG / "ur5e_limits.yaml"), **changes)
+    return dataclasses.replace(read_robot(CONFIG / "ur5e.yaml", embedded.urdf()).limits, **changes)
 
 
 def make_config(changes: dict[str, Any] | None = None, **fields: Any) -> GuardConfig:

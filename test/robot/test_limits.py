@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,23 @@ from wm_core.errors import ConfigurationError, RobotModelError
 from wm_core.robot.guard import Guard
 from wm_core.robot.guard_config import HIGHER_IS_TIGHTER, GuardConfig
 from wm_core.robot.kinematics import Kinematics
-from wm_core.robot.limits import read_limits
+from wm_core.robot.limits import Limits
+from wm_core.robot.robot_config import RobotConfig, read_robot
 from wm_core.robot.urdf import read_chain
 from wm_core.simulation import arm as embedded
 
 CHAIN = read_chain(embedded.urdf())
 
 
+def read_limits(file: Path) -> Limits:
+    return read_robot(file, embedded.urdf()).limits
+
+
 def written(path: Path, **changes: Any) -> Path:
-    content = yaml.safe_load((CONFIG / "ur5e_limits.yaml").read_text())
+    content = yaml.safe_load((CONFIG / "ur5e.yaml").read_text())
     for dotted, value in changes.items():
         *parents, last = dotted.split("__")
-        node = content
+        node = content["limits"]
         for parent in parents:
             node = node[parent]
         if value is None:
@@ -43,7 +47,7 @@ def written(path: Path, **changes: Any) -> Path:
 
 
 def test_the_shipped_limits_fit_the_shipped_arm() -> None:
-    limits = read_limits(CHAIN, CONFIG / "ur5e_limits.yaml")
+    limits = read_limits(CONFIG / "ur5e.yaml")
     assert limits.names == embedded.JOINTS
     assert limits.velocity.tolist() == [segment.velocity for segment in embedded.SEGMENTS]
     assert (limits.acceleration > 0).all()
@@ -56,44 +60,34 @@ def test_row_joint_limits_missing_number_names_the_joints(tmp_path: Path, what: 
     """SAFETY row 2: acceleration and jerk are required; missing refuses to configure, naming the joints."""
     changes = {f"{what}__elbow_joint": None, f"{what}__wrist_3_joint": None}
     with pytest.raises(ConfigurationError, match=f"no {what} limit for elbow_joint, wrist_3_joint"):
-        read_limits(CHAIN, written(tmp_path, **changes))
-    with pytest.raises(ConfigurationError, match=f"missing key '{what}'"):
-        read_limits(CHAIN, written(tmp_path, **{what: None}))
+        read_limits(written(tmp_path, **changes))
+    with pytest.raises(ConfigurationError, match=f"missing key 'limits.{what}'"):
+        read_limits(written(tmp_path, **{what: None}))
 
 
 def test_zero_is_a_limit_and_null_is_not(tmp_path: Path) -> None:
-    assert read_limits(CHAIN, written(tmp_path, acceleration__elbow_joint=0.0)).acceleration[2] == 0.0
+    assert read_limits(written(tmp_path, acceleration__elbow_joint=0.0)).acceleration[2] == 0.0
     file = written(tmp_path)
     file.write_text(file.read_text().replace("elbow_joint: 5.0", "elbow_joint: null"))
     with pytest.raises(ConfigurationError, match=re.escape("acceleration.elbow_joint")):
-        read_limits(CHAIN, file)
+        read_limits(file)
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), "fast", True])
 def test_numbers_that_are_no_limit_are_refused(tmp_path: Path, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=re.escape("jerk.wrist_1_joint")):
-        read_limits(CHAIN, written(tmp_path, jerk__wrist_1_joint=value))
+        read_limits(written(tmp_path, jerk__wrist_1_joint=value))
 
 
 def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="nearest: elbow_joint"):
-        read_limits(CHAIN, written(tmp_path, acceleration__elbow_joints=1.0))
+        read_limits(written(tmp_path, acceleration__elbow_joints=1.0))
     with pytest.raises(ConfigurationError, match="nearest: acceleration"):
-        read_limits(CHAIN, written(tmp_path, accelerations={}))
+        read_limits(written(tmp_path, accelerations={}))
     with pytest.raises(RobotModelError, match="nearest: forearm_link"):
-        read_limits(CHAIN, written(tmp_path, capsules__forearm__link="forarm_link"))
+        read_limits(written(tmp_path, capsules__forearm__link="forarm_link"))
     with pytest.raises(ConfigurationError, match="nearest: forearm"):
-        read_limits(CHAIN, written(tmp_path, allowed_contacts=[["base", "fore_arm"]]))
-
-
-@pytest.mark.parametrize("name", ["safety_guard.yaml", "ur5e_limits.yaml"])
-def test_every_key_of_the_yaml_is_documented_right_above_it(name: str) -> None:
-    lines = (CONFIG / name).read_text().splitlines()
-    depth = 1 if name.startswith("safety") else 0  # joint and capsule names need no sentence of their own
-    for above, line in pairwise(lines):
-        key = re.match(r"( *)([a-z_0-9]+):", line)
-        if key and len(key.group(1)) // 2 <= depth:
-            assert above.strip().startswith("#"), f"{name}: {line}"
+        read_limits(written(tmp_path, allowed_contacts=[["base", "fore_arm"]]))
 
 
 def test_the_shipped_guard_has_the_numbers_of_the_safety_table() -> None:
@@ -151,7 +145,7 @@ def test_every_setting_is_required_so_that_none_vanishes(tmp_path: Path) -> None
 
 
 def test_limits_of_another_arm_are_refused() -> None:
-    limits = read_limits(CHAIN, CONFIG / "ur5e_limits.yaml")
+    limits = read_limits(CONFIG / "ur5e.yaml")
     with pytest.raises(ConfigurationError, match="different arms"):
         Guard(make_config(), replace(limits, names=limits.names[::-1]), Kinematics(CHAIN))
     with pytest.raises(ConfigurationError, match="leaves elbow_joint no room"):

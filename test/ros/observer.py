@@ -10,7 +10,7 @@ import rclpy
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter as LocalParameter
 from rclpy.qos import QoSProfile
@@ -26,7 +26,7 @@ class Observer:
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain, args=[])
         self.node = Node(name, context=self._context, start_parameter_services=False, enable_rosout=False)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = EventsExecutor(context=self._context)
         self._executor.add_node(self.node)
 
     def close(self) -> None:

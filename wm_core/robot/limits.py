@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from wm_core import configuration
 from wm_core.configuration import setting
 from wm_core.errors import ConfigurationError, RobotModelError, nearest
 from wm_core.robot.rotation import Array
@@ -32,7 +30,7 @@ class Capsule:
 
 @dataclass(frozen=True)
 class ArmLimits:
-    """What a URDF lacks; config/ur5e_limits.yaml."""
+    """What a URDF lacks: the key `limits` of a robot file."""
 
     acceleration: dict[str, float] = setting("largest acceleration of each joint", unit="rad/s^2", low=0.0, high=1000.0)
     jerk: dict[str, float] = setting("largest jerk of each joint", unit="rad/s^3", low=0.0, high=1e6)
@@ -56,11 +54,6 @@ class Limits:
     capsules: dict[str, Capsule]
     allowed_contacts: tuple[tuple[str, str], ...]
     table_height: float | None
-
-
-def read_limits(chain: Chain, path: str | Path) -> Limits:
-    """The limits of `chain`, completed by the YAML file at `path`."""
-    return combine(chain, configuration.read(ArmLimits, path), str(path))
 
 
 def combine(chain: Chain, extra: ArmLimits, source: str) -> Limits:

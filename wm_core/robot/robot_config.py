@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from wm_core import configuration
 from wm_core.configuration import setting
 from wm_core.errors import RobotModelError
 from wm_core.robot.kinematics import Kinematics
@@ -54,7 +55,12 @@ def read_description(config: RobotConfig, source: Path) -> str | None:
         raise RobotModelError("the URDF cannot be read", got=error, mend=f"correct description_file in {source}") from error
 
 
+def read_robot(source: Path, description: str) -> Robot:
+    """The robot of the robot file at `source` and a URDF text."""
+    return build(configuration.read(RobotConfig, source), description, source)
+
+
 def build(config: RobotConfig, description: str, source: Path) -> Robot:
-    """The robot of a URDF text and the robot file at `source`."""
+    """The robot of a URDF text and the configuration that was read from `source`."""
     chain = read_chain(description, config.base_link, config.tool_link)
     return Robot(Kinematics(chain), combine(chain, config.limits, str(source)))
