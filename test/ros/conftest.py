@@ -42,7 +42,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArmSystem]:
 
 @pytest.fixture
 def armed(system: ArmSystem) -> ArmSystem:
-    """The shared system with the guard armed and the arm at home, at rest."""
+    """The shared system with the guard armed and the arm at home, at rest; what an earlier test sent has ended."""
+    system.observer.silence()
     system.observer.trigger("/safety_guard/estop")
     system.await_rest()
     system.observer.trigger("/sim_arm/reset")

@@ -14,6 +14,7 @@ from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter as LocalParameter
 from rclpy.qos import QoSProfile
+from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
 PATIENCE = 20.0  # s; how long an event may take that has no bound of its own
@@ -28,6 +29,7 @@ class Observer:
         self.node = Node(name, context=self._context, start_parameter_services=False, enable_rosout=False)
         self._executor = EventsExecutor(context=self._context)
         self._executor.add_node(self.node)
+        self._repeating: list[Timer] = []
 
     def close(self) -> None:
         self._executor.remove_node(self.node)
@@ -61,9 +63,16 @@ class Observer:
         return self.node.create_publisher(kind, topic, qos).publish
 
     def repeat(self, period: float, action: Callable[[], None]) -> Callable[[], None]:
-        """Do `action` every `period` s while waiting; returns the function that ends it."""
+        """Do `action` every `period` s while waiting; returns the function that ends it, as `silence` does."""
         timer = self.node.create_timer(period, action)
-        return lambda: self.node.destroy_timer(timer) and None
+        self._repeating.append(timer)
+        return timer.cancel
+
+    def silence(self) -> None:
+        """End everything that is repeated."""
+        for timer in self._repeating:
+            self.node.destroy_timer(timer)
+        self._repeating.clear()
 
     def call(self, kind: type, service: str, request: Any, within: float = PATIENCE) -> Any:
         """The answer of a service."""
