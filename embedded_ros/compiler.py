@@ -1,19 +1,22 @@
-"""The C++ compiler of the machine, and shared libraries made with it."""
+"""The C++ compiler of the machine, and shared libraries made with it. `python -m embedded_ros.compiler` says which one is found."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
+import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from embedded_ros.errors import EmbeddedRosError
-from embedded_ros.prefix import LIBRARIES, PREFIX
 
 FLAGS = ("-fPIC", "-O1", "-g0", "-w", "-DNDEBUG")
+NAMES = ("c++", "g++", "clang++")
+REMEDY = "on Debian or Ubuntu: sudo apt install g++; then run the same command again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,16 +29,18 @@ class Library:
     links: list[Path]
 
 
-def find() -> str:
-    """The C++ compiler: $CXX, c++, g++ or clang++; without one, an error that names the package to install."""
-    for name in (os.environ.get("CXX", ""), "c++", "g++", "clang++"):
-        path = shutil.which(name) if name else None
+def find() -> list[str]:
+    """The command of the C++ compiler: $CXX, which may carry arguments, else c++, g++ or clang++."""
+    chosen = shlex.split(os.environ.get("CXX", ""))
+    if chosen:
+        if shutil.which(chosen[0]) is None:
+            raise EmbeddedRosError(f"the C++ compiler that CXX names was not found: CXX={os.environ['CXX']}", f"unset CXX, or {REMEDY}")
+        return chosen
+    for name in NAMES:
+        path = shutil.which(name)
         if path:
-            return path
-    raise EmbeddedRosError(
-        "no C++ compiler was found (looked for $CXX, c++, g++, clang++): it compiles the message types of wm_ros",
-        "on Debian or Ubuntu: sudo apt install g++; then run the same command again",
-    )
+            return [path]
+    raise EmbeddedRosError(f"no C++ compiler was found (looked for {', '.join(NAMES)}): it compiles the message types of wm_ros", REMEDY)
 
 
 def python_headers() -> Path:
@@ -43,39 +48,37 @@ def python_headers() -> Path:
     folder = Path(sysconfig.get_path("include"))
     if not (folder / "Python.h").is_file():
         raise EmbeddedRosError(
-            f"the C headers of Python are missing: {folder}/Python.h", "on Debian or Ubuntu: sudo apt install python3.12-dev"
+            f"the C headers of Python are missing: {folder}/Python.h",
+            "on Debian or Ubuntu: sudo apt install python3.12-dev; then run the same command again",
         )
     return folder
 
 
-def build(libraries: list[Library], work: Path) -> None:
-    """Compile every source, as many at a time as there are cores, then link the libraries in the order given."""
+def build(libraries: list[Library], work: Path, search: list[Path]) -> None:
+    """Compile every source, as many at a time as there are cores, link in the order given; `search`: where libraries are at run time."""
     compiler = find()
     jobs = [(library, source) for library in libraries for source in library.sources]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         objects = list(pool.map(lambda job: _compile(compiler, job[0], job[1], work), jobs))
     for library in libraries:
         own = [obj for obj, (owner, _) in zip(objects, jobs, strict=True) if owner is library]
-        _link(compiler, library, own)
+        _link(compiler, library, own, search)
 
 
-def _compile(compiler: str, library: Library, source: Path, work: Path) -> Path:
+def _compile(compiler: list[str], library: Library, source: Path, work: Path) -> Path:
     obj = work / "objects" / library.target.name / f"{source.parent.parent.name}_{source.parent.name}_{source.name}.o"
     obj.parent.mkdir(parents=True, exist_ok=True)
     language = ["-x", "c", "-std=gnu11"] if source.suffix == ".c" else ["-x", "c++", "-std=c++17"]
     include = [f"-I{folder}" for folder in library.include]
-    _run([compiler, *language, *FLAGS, *include, "-c", str(source), "-o", str(obj)], source)
+    _run([*compiler, *language, *FLAGS, *include, "-c", str(source), "-o", str(obj)], source)
     return obj
 
 
-def _link(compiler: str, library: Library, objects: list[Path]) -> None:
+def _link(compiler: list[str], library: Library, objects: list[Path], search: list[Path]) -> None:
     library.target.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and moved into place: a running process keeps the library it has open.
-    fresh = library.target.with_suffix(".so.new")
-    links = [str(path) for path in library.links]
-    search = [f"-L{LIBRARIES}", f"-Wl,-rpath,{LIBRARIES}", "-Wl,--allow-shlib-undefined"]
-    _run([compiler, "-shared", "-o", str(fresh), *map(str, objects), *search, *links], library.target)
-    fresh.replace(library.target)
+    paths = [word for folder in search for word in ("-Xlinker", "-rpath", "-Xlinker", str(folder))]
+    options = ["-shared", "-Wl,--allow-shlib-undefined", f"-Wl,-soname,{library.target.name}", *paths]
+    _run([*compiler, *options, "-o", str(library.target), *map(str, objects), *map(str, library.links)], library.target)
 
 
 def _run(command: list[str], subject: Path) -> None:
@@ -83,5 +86,21 @@ def _run(command: list[str], subject: Path) -> None:
     if result.returncode != 0:
         first = "\n    ".join(result.stderr.strip().splitlines()[:6])
         raise EmbeddedRosError(
-            f"{command[0]} failed on {subject}:\n    {first}", f"check that the compiler works and that the headers in {PREFIX} are whole"
+            f"{command[0]} failed on {subject.name}:\n    {first}",
+            "check that it compiles C++17; if a header is missing, remove .venv: the next ./wm command makes it anew",
         )
+
+
+def main() -> int:
+    """Print the compiler's command, or what is missing."""
+    try:
+        python_headers()
+        print(shlex.join(find()))
+    except EmbeddedRosError as error:
+        print(f"wm: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

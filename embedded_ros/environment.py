@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from embedded_ros.prefix import LIBRARIES, PREFIX, SITE_PACKAGES
+from embedded_ros.prefix import HERE
 
 # Fast DDS's own shared-memory segment (512 KB) is smaller than one 640x480 image: half of the images would be lost.
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -37,28 +37,35 @@ PROFILE = f"""<?xml version="1.0" encoding="UTF-8"?>
 
 
 def fixed() -> dict[str, str]:
-    """Variables that must be as they are for the wheels to work; the library path spares the wheels' re-execution of Python."""
-    folders = [LIBRARIES, *sorted(SITE_PACKAGES.glob("ros_*.libs"))]
+    """Variables that must be as they are for the wheels to work; the second spares the wheels' re-execution of Python."""
     return {
-        "AMENT_PREFIX_PATH": str(PREFIX),
-        "LD_LIBRARY_PATH": ":".join(map(str, folders)),
         "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
         "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1",
     }
 
 
+def prepended() -> dict[str, list[Path]]:
+    """Search paths: ours come first, what the user has follows."""
+    return {
+        "AMENT_PREFIX_PATH": [HERE.root],
+        "LD_LIBRARY_PATH": [HERE.libraries, *sorted(HERE.site_packages.glob("ros_*.libs"))],
+        "PATH": [HERE.root / "bin"],
+    }
+
+
 def preferred() -> dict[str, str]:
-    """Variables that the user's own value overrides: how far discovery goes (this machine), the DDS profile, the console format."""
+    """Variables that the user's own value overrides: how far discovery goes (this machine), the DDS profile, logs, the console format."""
     return {
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "FASTRTPS_DEFAULT_PROFILES_FILE": str(profile_path()),
+        "ROS_LOG_DIR": str(HERE.root / "log"),
         "RCUTILS_CONSOLE_OUTPUT_FORMAT": "[{severity}] [{name}]: {message}",
     }
 
 
 def profile_path() -> Path:
     """Where the DDS profile is written."""
-    return PREFIX / "share" / "embedded_ros" / "fastdds_profile.xml"
+    return HERE.share("embedded_ros") / "fastdds_profile.xml"
 
 
 def write() -> Path:
@@ -67,7 +74,10 @@ def write() -> Path:
     profile_path().write_text(PROFILE, encoding="utf-8")
     lines = [f"export {name}={shlex.quote(value)}" for name, value in fixed().items()]
     lines += [f'[ -n "${{{name}:-}}" ] || export {name}={shlex.quote(value)}' for name, value in preferred().items()]
-    lines.append(f'case ":$PATH:" in *":{PREFIX}/bin:"*) ;; *) export PATH="{PREFIX}/bin:$PATH" ;; esac')
-    target = PREFIX / "ros_environment.sh"
+    for name, folders in prepended().items():
+        lines.append(f"ours={shlex.quote(':'.join(map(str, folders)))}")
+        lines.append(f'case ":${{{name}:-}}:" in ":$ours:"*) ;; *) export {name}="$ours${{{name}:+:${name}}}" ;; esac')
+    lines.append("unset ours")
+    target = HERE.root / "ros_environment.sh"
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return target

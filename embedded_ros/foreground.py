@@ -12,10 +12,14 @@ import subprocess
 import sys
 from types import FrameType
 
+POLITE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def run(command: list[str]) -> int:
     """Run `command` to its end and return its exit status; a second signal terminates, a third kills."""
-    child = subprocess.Popen(command, preexec_fn=_own_session)
+    # A signal that comes before the handlers stand would end this process and leave the command behind: it waits until then.
+    signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
+    child = subprocess.Popen(command, start_new_session=True, preexec_fn=_hear_signals)
     escalation = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
 
     def forward(_signum: int, _frame: FrameType | None) -> None:
@@ -24,15 +28,17 @@ def run(command: list[str]) -> int:
             # Only the first goes to the launch alone: it then ends its nodes itself, in order.
             (os.kill if chosen == signal.SIGINT else os.killpg)(child.pid, chosen)
 
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for signum in POLITE:
         signal.signal(signum, forward)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, POLITE)
     status = child.wait()
     return 128 - status if status < 0 else status
 
 
-def _own_session() -> None:
-    os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def _hear_signals() -> None:
+    for signum in POLITE:
+        signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, POLITE)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embedded_ros.compiler import Library, build, python_headers
-from embedded_ros.prefix import LIBRARIES, PREFIX, SITE_PACKAGES, indexed, mark, share
+from embedded_ros import compiler
+from embedded_ros.compiler import Library
+from embedded_ros.prefix import HERE, Prefix, place
 
 DESCRIPTION = "rosidl_generator_type_description"
 C = "rosidl_generator_c"
@@ -40,29 +41,34 @@ class Definitions:
         found = [*self.root.glob("msg/*.msg"), *self.root.glob("srv/*.srv")]
         return sorted(path.relative_to(self.root) for path in found)
 
-    def digest(self) -> str:
-        """Hash of every definition: what decides whether the package must be built again."""
-        content = hashlib.sha256(str(PREFIX).encode())
-        for path in self.files:
-            content.update(str(path).encode() + (self.root / path).read_bytes())
+    def digest(self, prefix: Prefix) -> str:
+        """Hash of all that the result depends on: the definitions, the place, the generators' versions, and how they are called."""
+        wheels = sorted(path.name for path in HERE.site_packages.glob("ros_*.dist-info"))
+        content = hashlib.sha256("\n".join([str(HERE.root), str(prefix.root), *wheels]).encode())
+        steps = [Path(__file__), Path(compiler.__file__)]
+        for path in [*steps, *(self.root / path for path in self.files)]:
+            content.update(f"{path.parent.name}/{path.name}\n".encode() + path.read_bytes())
         return content.hexdigest()
 
 
-def install(definitions: Definitions, *, python_package: bool) -> bool:
-    """Generate, compile and register the package in the prefix; False when it is there already, unchanged.
+def install(definitions: Definitions, *, python_package: bool, prefix: Prefix = HERE) -> bool:
+    """Generate, compile and register the package in `prefix`; False when it is there already, unchanged.
 
     `python_package` False leaves out the top-level __init__.py: the package's own source folder carries it.
     """
-    stamp = share(definitions.package) / "interfaces.sha256"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == definitions.digest():
+    stamp = prefix.share(definitions.package) / "interfaces.sha256"
+    digest = definitions.digest(prefix)
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
         return False
     with tempfile.TemporaryDirectory(prefix="wm_ros_interfaces_") as folder:
         work = Path(folder)
         _generate(definitions, work)
-        _compile(definitions, work)
-        _install_python(definitions, work, python_package)
-        _install_share(definitions, work)
-    stamp.write_text(definitions.digest(), encoding="utf-8")
+        _compile(definitions, work, prefix)
+        stamp.unlink(missing_ok=True)
+        _install_libraries(work, prefix)
+        _install_python(definitions, work, prefix, python_package)
+        _install_share(definitions, work, prefix)
+    stamp.write_text(digest, encoding="utf-8")
     return True
 
 
@@ -101,15 +107,15 @@ def _arguments(definitions: Definitions, work: Path, generator: str) -> str:
     for path in definitions.files:
         (output / path.parent).mkdir(parents=True, exist_ok=True)
     idl_files = [path.with_suffix(".idl") for path in definitions.files]
-    others = [name for name in indexed("rosidl_interfaces") if name != definitions.package]
+    others = [name for name in HERE.indexed("rosidl_interfaces") if name != definitions.package]
     arguments: dict[str, Any] = {
         "package_name": definitions.package,
         "output_dir": str(output),
-        "template_dir": str(share(generator) / "resource"),
+        "template_dir": str(HERE.share(generator) / "resource"),
         "idl_tuples": [f"{work / 'idl'}:{path}" for path in idl_files],
         "ros_interface_files": [str(definitions.root / path) for path in definitions.files],
-        "ros_interface_dependencies": [f"{name}:{path}" for name in others for path in share(name).rglob("*.idl")],
-        "include_paths": [f"{name}:{share(name)}" for name in others],
+        "ros_interface_dependencies": [f"{name}:{path}" for name in others for path in HERE.share(name).rglob("*.idl")],
+        "include_paths": [f"{name}:{HERE.share(name)}" for name in others],
         "target_dependencies": [],
     }
     if generator != DESCRIPTION:
@@ -121,79 +127,85 @@ def _arguments(definitions: Definitions, work: Path, generator: str) -> str:
 
 
 def _visibility_header(package: str, generator: str, folder: Path) -> None:
-    template = share(generator) / "resource" / f"{generator}__visibility_control.h.in"
+    template = HERE.share(generator) / "resource" / f"{generator}__visibility_control.h.in"
     content = template.read_text(encoding="utf-8").replace("@PROJECT_NAME@", package).replace("@PROJECT_NAME_UPPER@", package.upper())
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{generator}__visibility_control.h").write_text(content, encoding="utf-8")
 
 
-def _compile(definitions: Definitions, work: Path) -> None:
+def _compile(definitions: Definitions, work: Path, prefix: Prefix) -> None:
     import numpy
 
     package = definitions.package
     headers = [work / generator for generator in (C, INTROSPECTION, FASTRTPS, DISPATCH)]
-    headers += [PREFIX / "include", *(path for path in (PREFIX / "include").iterdir() if path.is_dir())]
-    python_headers_too = [*headers, python_headers(), Path(numpy.get_include())]
-    extension = SITE_PACKAGES / package / f"{package}_s__{DISPATCH}.so"
-    c_only, all_of_c = [_library(package, C)], [_library(package, C), _library(package, DISPATCH)]
+    headers += [HERE.root / "include", *(path for path in (HERE.root / "include").iterdir() if path.is_dir())]
+    python_headers = [*headers, compiler.python_headers(), Path(numpy.get_include())]
+    extension = work / "python" / package / f"{package}_s__{DISPATCH}.so"
+    own = {kind: work / "lib" / _library_name(package, kind) for kind in (C, INTROSPECTION, FASTRTPS, DISPATCH, PYTHON)}
 
-    def library(kind: str, patterns: tuple[str, ...], include: list[Path], own: list[Path]) -> Library:
-        tree = _output(definitions, work, kind)
-        sources = sorted(path for pattern in patterns for path in tree.glob(pattern))
-        return Library(_library(package, kind), sources, include, [*own, *_of_other_packages(package, kind), *_runtime()])
+    def library(kind: str, patterns: str, include: list[Path], *links: Path) -> Library:
+        sources = sorted(_output(definitions, work, kind).glob(patterns))
+        return Library(own[kind], sources, include, [*links, *_of_other_packages(package, kind), *_runtime()])
 
-    build(
+    compiler.build(
         [
-            library(C, ("*/detail/*.c",), headers, []),
-            library(INTROSPECTION, ("*/detail/*.c",), headers, c_only),
-            library(FASTRTPS, ("*/detail/*.cpp",), headers, c_only),
-            library(DISPATCH, ("*/*.cpp",), headers, c_only),
-            library(PYTHON, ("*/_*_s.c",), python_headers_too, all_of_c),
+            library(C, "*/detail/*.c", headers),
+            library(INTROSPECTION, "*/detail/*.c", headers, own[C]),
+            library(FASTRTPS, "*/detail/*.cpp", headers, own[C]),
+            library(DISPATCH, "*/*.cpp", headers, own[C]),
+            library(PYTHON, "*/_*_s.c", python_headers, own[C], own[DISPATCH]),
             Library(
                 extension,
                 [_output(definitions, work, PYTHON) / f"_{package}_s.ep.{DISPATCH}.c"],
-                python_headers_too,
-                [_library(package, PYTHON), *all_of_c, *_runtime()],
+                python_headers,
+                [own[PYTHON], own[C], own[DISPATCH], *_runtime()],
             ),
         ],
         work,
+        search=[prefix.libraries, HERE.libraries],
     )
 
 
-def _library(package: str, kind: str) -> Path:
-    return LIBRARIES / f"lib{package}__{kind}.so"
+def _library_name(package: str, kind: str) -> str:
+    return f"lib{package}__{kind}.so"
 
 
 def _of_other_packages(package: str, kind: str) -> list[Path]:
-    found = [_library(name, kind) for name in indexed("rosidl_interfaces") if name != package]
+    found = [HERE.libraries / _library_name(name, kind) for name in HERE.indexed("rosidl_interfaces") if name != package]
     return [path for path in found if path.is_file()]
 
 
 def _runtime() -> list[Path]:
     names = ("rosidl_runtime_c", DISPATCH, INTROSPECTION, FASTRTPS, "rosidl_typesupport_fastrtps_cpp", "fastcdr", "rcutils")
-    return [LIBRARIES / f"lib{name}.so" for name in names]
+    return [HERE.libraries / f"lib{name}.so" for name in names]
 
 
-def _install_python(definitions: Definitions, work: Path, python_package: bool) -> None:
-    target = SITE_PACKAGES / definitions.package
-    for path in sorted(_output(definitions, work, PYTHON).rglob("*.py")):
-        module = target / path.relative_to(_output(definitions, work, PYTHON))
-        module.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, module)
+def _install_libraries(work: Path, prefix: Prefix) -> None:
+    for path in sorted((work / "lib").glob("*.so")):
+        place(path, prefix.libraries / path.name)
+
+
+def _install_python(definitions: Definitions, work: Path, prefix: Prefix, python_package: bool) -> None:
+    target = prefix.site_packages / definitions.package
+    shutil.rmtree(target, ignore_errors=True)
+    for tree, pattern in ((_output(definitions, work, PYTHON), "*.py"), (work / "python" / definitions.package, "*.so")):
+        for path in sorted(tree.rglob(pattern)):
+            place(path, target / path.relative_to(tree))
     if python_package:
         (target / "__init__.py").touch()
     else:
         (target / "__init__.py").unlink(missing_ok=True)
 
 
-def _install_share(definitions: Definitions, work: Path) -> None:
-    target = share(definitions.package)
+def _install_share(definitions: Definitions, work: Path, prefix: Prefix) -> None:
+    target = prefix.share(definitions.package)
+    kinds = ("msg", "srv")
+    for kind in kinds:
+        shutil.rmtree(target / kind, ignore_errors=True)
     for source in (definitions.root, work / "idl", _output(definitions, work, DESCRIPTION)):
-        for kind in ("msg", "srv"):
-            for path in sorted((source / kind).glob("*")):
-                (target / kind).mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target / kind / path.name)
-    shutil.copyfile(definitions.root / "package.xml", target / "package.xml")
-    listed = sorted(str(path.relative_to(target)) for kind in ("msg", "srv") for path in (target / kind).glob("*.[!j]*"))
-    mark("packages", definitions.package)
-    mark("rosidl_interfaces", definitions.package, "\n".join(listed))
+        for path in sorted(path for kind in kinds for path in (source / kind).glob("*.*")):
+            place(path, target / path.relative_to(source))
+    place(definitions.root / "package.xml", target / "package.xml")
+    listed = sorted(str(path.relative_to(target)) for kind in kinds for path in (target / kind).glob("*.[!j]*"))
+    prefix.mark("packages", definitions.package)
+    prefix.mark("rosidl_interfaces", definitions.package, "\n".join(listed))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import configparser
+import shutil
 from pathlib import Path
 
 from embedded_ros.errors import EmbeddedRosError
-from embedded_ros.prefix import LIBRARIES, PREFIX, SITE_PACKAGES, link_files, mark, share, write_script
+from embedded_ros.prefix import HERE, link_files, write_script
 
 PACKAGE = "wm_ros"
 SHARED_FOLDERS = ("launch", "config")
@@ -30,10 +31,11 @@ def _split(target: str) -> tuple[str, str]:
 
 def link(root: Path) -> None:
     """Register the source tree: its files are linked, so that an edit is in force without installing again."""
-    (SITE_PACKAGES / f"{PACKAGE}.pth").write_text(f"{root}\n", encoding="utf-8")
-    mark("packages", PACKAGE)
+    (HERE.site_packages / f"{PACKAGE}.pth").write_text(f"{root}\n", encoding="utf-8")
+    HERE.mark("packages", PACKAGE)
+    nodes = HERE.libraries / PACKAGE
+    shutil.rmtree(nodes, ignore_errors=True)
     for name, (module, function) in executables(root).items():
-        folder = LIBRARIES / PACKAGE if module.startswith(f"{PACKAGE}.") else PREFIX / "bin"
-        write_script(folder / name, module, function)
+        write_script((nodes if module.startswith(f"{PACKAGE}.") else HERE.root / "bin") / name, module, function)
     for folder_name in SHARED_FOLDERS:
-        link_files(root / folder_name, share(PACKAGE) / folder_name)
+        link_files(root / folder_name, HERE.share(PACKAGE) / folder_name)

@@ -1,4 +1,4 @@
-"""The ament prefix: the virtual environment itself, where packages are found through the resource index."""
+"""Ament prefixes: directories in which packages are found through the resource index. The virtual environment itself is one."""
 
 from __future__ import annotations
 
@@ -6,36 +6,62 @@ import os
 import shutil
 import sys
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 
-PREFIX = Path(sys.prefix)
-SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
-LIBRARIES = PREFIX / "lib"
+
+@dataclass(frozen=True)
+class Prefix:
+    """The directory `root`, laid out as ament and Python expect."""
+
+    root: Path
+
+    @property
+    def libraries(self) -> Path:
+        """Directory of the shared libraries; lib/PACKAGE holds that package's executables."""
+        return self.root / "lib"
+
+    @property
+    def site_packages(self) -> Path:
+        """Directory of the Python packages."""
+        return Path(sysconfig.get_path("purelib", scheme="venv", vars={"base": str(self.root)}))
+
+    def share(self, package: str) -> Path:
+        """Directory of the package's shared files."""
+        return self.root / "share" / package
+
+    def mark(self, kind: str, package: str, content: str = "") -> None:
+        """Write the resource-index entry of `package` under `kind`."""
+        marker = self._index(kind) / package
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.write_text(content, encoding="utf-8")
+
+    def indexed(self, kind: str) -> list[str]:
+        """Names of all packages that the resource index holds under `kind`."""
+        return sorted(path.name for path in self._index(kind).iterdir()) if self._index(kind).is_dir() else []
+
+    def _index(self, kind: str) -> Path:
+        return self.root / "share" / "ament_index" / "resource_index" / kind
 
 
-def share(package: str) -> Path:
-    """Directory of the package's shared files."""
-    return PREFIX / "share" / package
-
-
-def mark(kind: str, package: str, content: str = "") -> None:
-    """Write the ament resource-index entry of `package` under `kind`."""
-    marker = PREFIX / "share" / "ament_index" / "resource_index" / kind / package
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.write_text(content, encoding="utf-8")
-
-
-def indexed(kind: str) -> list[str]:
-    """Names of all packages that the resource index holds under `kind`."""
-    folder = PREFIX / "share" / "ament_index" / "resource_index" / kind
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+HERE = Prefix(Path(sys.prefix))
 
 
 def write_script(path: Path, module: str, function: str) -> None:
     """An executable that calls `module:function` with this environment's interpreter."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\n\nsys.exit({function}())\n", encoding="utf-8")
+    # The kernel cuts a shebang at the first space, so a shell starts the interpreter; to Python its line is a string without effect.
+    start = f"""#!/bin/sh\n'''exec' "{sys.executable}" "$0" "$@"\n' '''\n"""
+    path.write_text(f"{start}import sys\nfrom {module} import {function}\n\nsys.exit({function}())\n", encoding="utf-8")
     path.chmod(0o755)
+
+
+def place(source: Path, target: Path) -> None:
+    """Copy a file beside its place and move it there: a running process keeps the one it has open."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f"{target.name}.new")
+    shutil.copyfile(source, fresh)
+    fresh.replace(target)
 
 
 def link_files(source: Path, target: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 from embedded_ros.errors import EmbeddedRosError
-from embedded_ros.prefix import PREFIX, SITE_PACKAGES, mark, share, write_script
+from embedded_ros.prefix import HERE, write_script
 
 WHEEL = "isaacsim-ros2==6.2.0.0"
 FOLDER = "isaacsim/exts/isaacsim.ros2.core/jazzy/"
@@ -31,7 +32,7 @@ TOOLS = (
     "rosidl_runtime_py",
     "ament_copyright",
 )
-INTERFACES = {"composition_interfaces": ("srv",), "tf2_msgs": ("msg",)}
+INTERFACES = ("composition_interfaces",)
 NOTICE = (
     "The ros2 command line is unpacked from the wheel isaacsim-ros2 (133 MB, deleted afterwards): only its Apache-2.0 parts are kept.\n"
     "  The wheel as a whole is under NVIDIA's licence; WM_ROS_TOOLS=0 leaves it out (then `ros2` and launch files do not work)."
@@ -45,24 +46,24 @@ def wanted() -> bool:
 
 def installed() -> bool:
     """Whether this wheel's tools are already unpacked here."""
-    stamp = share("wm_ros_tools") / "stamp"
+    stamp = HERE.share("wm_ros_tools") / "stamp"
     return stamp.is_file() and stamp.read_text(encoding="utf-8") == _stamp()
 
 
 def install(definitions: Path) -> None:
-    """Download the wheel, unpack the tools, and put the interface definitions into `definitions`/PACKAGE/msg|srv."""
+    """Download the wheel, unpack the tools, and put the interface definitions into `definitions`/PACKAGE/srv."""
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_download(Path(folder))) as wheel:
         names = wheel.namelist()
         for tool in TOOLS:
             _unpack_tool(wheel, names, tool)
-        for package, kinds in INTERFACES.items():
-            _unpack_definitions(wheel, names, package, kinds, definitions / package)
-    write_script(PREFIX / "bin" / "ros2", "ros2cli.cli", "main")
+        for package in INTERFACES:
+            _unpack_definitions(wheel, names, package, definitions / package)
+    write_script(HERE.root / "bin" / "ros2", "ros2cli.cli", "main")
 
 
 def mark_installed() -> None:
     """Remember that the tools and their interfaces are whole."""
-    stamp = share("wm_ros_tools") / "stamp"
+    stamp = HERE.share("wm_ros_tools") / "stamp"
     stamp.parent.mkdir(parents=True, exist_ok=True)
     stamp.write_text(_stamp(), encoding="utf-8")
 
@@ -74,8 +75,9 @@ def _stamp() -> str:
 def _download(folder: Path) -> Path:
     # The parts kept are pure Python, so the platform is the wheel's, whatever this machine's C library.
     platform = ["--platform", "manylinux_2_35_x86_64", "--python-version", "3.12", "--only-binary", ":all:"]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *platform, "--dest", str(folder), WHEEL]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Without pip's cache, which would keep the whole wheel.
+    command = [sys.executable, "-m", "pip", "download", "--no-cache-dir", "--no-deps", *platform, "--dest", str(folder), WHEEL]
+    result = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, check=False)
     if result.returncode != 0:
         last = (result.stderr.strip() or "no message").splitlines()[-1]
         raise EmbeddedRosError(
@@ -91,30 +93,32 @@ def _unpack_tool(wheel: zipfile.ZipFile, names: list[str], tool: str) -> None:
     metadata = [n for n in names if n.startswith(f"{root}{tool}-") and n.endswith("/PKG-INFO")]
     if not metadata:
         raise EmbeddedRosError(f"{WHEEL} does not hold {tool}", "report this: the wheel has changed")
-    if LICENCE not in _licence(wheel.read(metadata[0]).decode("utf-8")):
-        raise EmbeddedRosError(f"{tool} in {WHEEL} is not under an Apache licence", "report this: the wheel has changed")
+    _check_licence(tool, next((line for line in wheel.read(metadata[0]).decode().splitlines() if line.startswith("License")), "none"))
     information = metadata[0].rsplit("/", 1)[0] + "/"
     for name in names:
         if name.startswith((f"{root}{tool}/", information)) and not name.endswith("/") and "__pycache__" not in name:
-            target = SITE_PACKAGES / name.removeprefix(root)
+            target = HERE.site_packages / name.removeprefix(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(wheel.read(name))
-    mark("packages", tool)
+    HERE.mark("packages", tool)
     description = f"{FOLDER}share/{tool}/package.xml"
     if description in names:
-        share(tool).mkdir(parents=True, exist_ok=True)
-        (share(tool) / "package.xml").write_bytes(wheel.read(description))
+        HERE.share(tool).mkdir(parents=True, exist_ok=True)
+        (HERE.share(tool) / "package.xml").write_bytes(wheel.read(description))
 
 
-def _licence(metadata: str) -> str:
-    return next((line for line in metadata.splitlines() if line.startswith("License")), "")
-
-
-def _unpack_definitions(wheel: zipfile.ZipFile, names: list[str], package: str, kinds: tuple[str, ...], target: Path) -> None:
+def _unpack_definitions(wheel: zipfile.ZipFile, names: list[str], package: str, target: Path) -> None:
+    """The service definitions and the package.xml of a package, under the same condition."""
     root = f"{FOLDER}share/{package}/"
+    (target / "srv").mkdir(parents=True)
     for name in names:
-        kind, _, file = name.removeprefix(root).partition("/")
-        if name.startswith(root) and kind in kinds and file.endswith((".msg", ".srv")):
-            (target / kind).mkdir(parents=True, exist_ok=True)
-            (target / kind / file).write_bytes(wheel.read(name))
-    (target / "package.xml").write_bytes(wheel.read(f"{root}package.xml"))
+        if name.startswith(f"{root}srv/") and name.endswith(".srv"):
+            (target / "srv" / name.rsplit("/", 1)[1]).write_bytes(wheel.read(name))
+    description = wheel.read(f"{root}package.xml")
+    _check_licence(package, " ".join(re.findall(r"<license[^>]*>(.*?)</license>", description.decode())))
+    (target / "package.xml").write_bytes(description)
+
+
+def _check_licence(name: str, licence: str) -> None:
+    if LICENCE not in licence:
+        raise EmbeddedRosError(f"{name} in {WHEEL} is not under an Apache licence but: {licence}", "report this: the wheel has changed")

@@ -32,6 +32,7 @@ class WmNode[Config](LifecycleNode):
         shipped = Path(get_package_share_directory("wm_ros")) / "config" / config_file
         self.fault = ""
         self.active = False
+        self.finalized = False
         self._configured = False
         fixed = ParameterDescriptor(description="YAML file with every setting of this node", read_only=True)
         self.declare_parameter("config_file", str(shipped), fixed)
@@ -110,6 +111,7 @@ class WmNode[Config](LifecycleNode):
             self._fail_softly("deactivating", self.deactivate)
         done = not self._configured or self._fail_softly("cleaning up", self.cleanup)
         self._configured = False
+        self.finalized = True
         return self._outcome(done)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:

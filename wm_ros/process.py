@@ -6,12 +6,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 import rclpy
+from ament_index_python.packages import get_package_share_directory
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from wm_ros import dds
 from wm_ros.lifecycle import WmNode
 
 # Wakes the loop now and then in any case; signals interrupt it at once.
@@ -36,11 +39,17 @@ def check_domain(value: str) -> str:
     return f"ROS cannot start; got: ROS_DOMAIN_ID={value!r}; allowed: a whole number, 0 .. {LARGEST_DOMAIN}; mend: set another"
 
 
-def run(make_node: Callable[[], WmNode]) -> None:
-    """Run one node until it is told to stop; its `deactivate` can still publish, because ROS is shut down last."""
+def run(make_node: Callable[[], WmNode], *, shared_memory: bool = True) -> None:
+    """Run one node until it is told to stop; its `deactivate` can still publish, because ROS is shut down last.
+
+    Without `shared_memory` no other process can hold up this one: right for all that do not carry images.
+    """
     fault = check_domain(os.environ.get("ROS_DOMAIN_ID", "") or "0")
     if fault:
         sys.exit(fault)
+    if not shared_memory:
+        shipped = Path(get_package_share_directory("wm_ros")) / "config"
+        dds.avoid_shared_memory(os.environ, rclpy.get_rmw_implementation_identifier(), shipped)
     rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     told: list[int] = []
 
@@ -56,7 +65,8 @@ def run(make_node: Callable[[], WmNode]) -> None:
         node.autostart()
         while not told:
             executor.spin_once(timeout_sec=LONGEST_WAIT)
-        node.trigger_shutdown()
+        if not node.finalized:
+            node.trigger_shutdown()
     finally:
         executor.remove_node(node)
         node.destroy_node()

@@ -191,4 +191,4 @@ class ReachPose(WmNode[ReachConfig]):
 
 def main() -> None:
     """Run the node."""
-    process.run(ReachPose)
+    process.run(ReachPose, shared_memory=False)

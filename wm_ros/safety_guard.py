@@ -200,4 +200,4 @@ class SafetyGuard(WmNode[GuardConfig]):
 
 def main() -> None:
     """Run the node."""
-    process.run(SafetyGuard)
+    process.run(SafetyGuard, shared_memory=False)

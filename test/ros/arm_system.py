@@ -83,14 +83,26 @@ class ArmSystem:
         self.observer.until(lambda: len(messages) > seen, f"a message: {what}", within)
         return messages[-1]
 
-    def delta(self, translation: Sequence[float] = (0.0, 0.0, 0.0), rotation: Sequence[float] = (0.0, 0.0, 0.0), **fields: Any) -> DeltaEECommand:
+    def delta(
+        self, translation: Sequence[float] = (0.0, 0.0, 0.0), rotation: Sequence[float] = (0.0, 0.0, 0.0), **fields: Any
+    ) -> DeltaEECommand:
         """A valid command of a 0.1 s step, stamped now; `fields` replace those of DeltaCommand."""
         now = self.observer.now()
-        known = {"frame": "base_link", "gripper": -1.0, "step": 0.1, "stamp": now, "valid_until": now + 0.3, "plan_id": "test", "step_index": 0}
+        known = {
+            "frame": "base_link",
+            "gripper": -1.0,
+            "step": 0.1,
+            "stamp": now,
+            "valid_until": now + 0.3,
+            "plan_id": "test",
+            "step_index": 0,
+        }
         vectors = {"translation": np.array(translation, dtype=float), "rotation": np.array(rotation, dtype=float)}
         return delta_message(DeltaCommand(received=now, **vectors, **{**known, **fields}))
 
-    def feed(self, translation: Sequence[float], rotation: Sequence[float] = (0.0, 0.0, 0.0), topic: str = "delta_command") -> Callable[[], None]:
+    def feed(
+        self, translation: Sequence[float], rotation: Sequence[float] = (0.0, 0.0, 0.0), topic: str = "delta_command"
+    ) -> Callable[[], None]:
         """Send one command every FEED_PERIOD from now on; returns the function that ends it."""
         send = self.observer.sender(DeltaEECommand, topic)
         return self.observer.repeat(FEED_PERIOD, lambda: send(self.delta(translation, rotation)))

@@ -11,7 +11,7 @@ import pytest
 # Before the first message class is imported: setters then check the types of what they are given.
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 
-from arm_system import ArmSystem  # noqa: E402
+from arm_system import ArmSystem
 
 
 @pytest.fixture

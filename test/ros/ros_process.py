@@ -34,7 +34,7 @@ class Domain:
         return {
             **os.environ,
             "ROS_DOMAIN_ID": str(self.number),
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": os.environ.get("TEST_RANGE","LOCALHOST"),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "ROS_PYTHON_CHECK_FIELDS": "1",
             "PYTHONUNBUFFERED": "1",
         }
