@@ -21,10 +21,13 @@ REMEDY = "on Debian or Ubuntu: sudo apt install g++; then run the same command a
 
 @dataclass(frozen=True, eq=False)
 class Library:
-    """A shared library to make: `sources` (C or C++), the directories of its headers, and the libraries it calls."""
+    """A shared library to make: its sources (all C, or all C++), the directories of their headers, and the libraries it calls.
+
+    The sources of one unit are compiled as one file: most of the time of each goes into the headers that they share.
+    """
 
     target: Path
-    sources: list[Path]
+    units: list[list[Path]]
     include: list[Path]
     links: list[Path]
 
@@ -55,23 +58,26 @@ def python_headers() -> Path:
 
 
 def build(libraries: list[Library], work: Path, search: list[Path]) -> None:
-    """Compile every source, as many at a time as there are cores, link in the order given; `search`: where libraries are at run time."""
+    """Compile as many at a time as there are cores, link in the order given; `search`: where libraries are at run time."""
     compiler = find()
-    jobs = [(library, source) for library in libraries for source in library.sources]
+    jobs = [(library, number) for library in libraries for number in range(len(library.units))]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        objects = list(pool.map(lambda job: _compile(compiler, job[0], job[1], work), jobs))
+        objects = list(pool.map(lambda job: _compile(compiler, *job, work), jobs))
     for library in libraries:
-        own = [obj for obj, (owner, _) in zip(objects, jobs, strict=True) if owner is library]
+        own = [path for path, (owner, _) in zip(objects, jobs, strict=True) if owner is library]
         _link(compiler, library, own, search)
 
 
-def _compile(compiler: list[str], library: Library, source: Path, work: Path) -> Path:
-    obj = work / "objects" / library.target.name / f"{source.parent.parent.name}_{source.parent.name}_{source.name}.o"
-    obj.parent.mkdir(parents=True, exist_ok=True)
-    language = ["-x", "c", "-std=gnu11"] if source.suffix == ".c" else ["-x", "c++", "-std=c++17"]
-    include = [f"-I{folder}" for folder in library.include]
-    _run([*compiler, *language, *FLAGS, *include, "-c", str(source), "-o", str(obj)], source)
-    return obj
+def _compile(compiler: list[str], library: Library, number: int, work: Path) -> Path:
+    sources = library.units[number]
+    is_c = sources[0].suffix == ".c"
+    language = ["-x", "c", "-std=gnu11"] if is_c else ["-x", "c++", "-std=c++17"]
+    unit = work / "units" / f"{library.target.name}.{number}{sources[0].suffix}"
+    unit.parent.mkdir(parents=True, exist_ok=True)
+    unit.write_text("".join(f'#include "{source}"\n' for source in sources), encoding="utf-8")
+    compiled = unit.with_suffix(".o")
+    _run([*compiler, *language, *FLAGS, *(f"-I{folder}" for folder in library.include), "-c", str(unit), "-o", str(compiled)], unit)
+    return compiled
 
 
 def _link(compiler: list[str], library: Library, objects: list[Path], search: list[Path]) -> None:

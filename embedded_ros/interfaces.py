@@ -65,7 +65,7 @@ def install(definitions: Definitions, *, python_package: bool, prefix: Prefix = 
         _generate(definitions, work)
         _compile(definitions, work, prefix)
         stamp.unlink(missing_ok=True)
-        _install_libraries(work, prefix)
+        _install_libraries(definitions, work, prefix)
         _install_python(definitions, work, prefix, python_package)
         _install_share(definitions, work, prefix)
     stamp.write_text(digest, encoding="utf-8")
@@ -145,7 +145,9 @@ def _compile(definitions: Definitions, work: Path, prefix: Prefix) -> None:
 
     def library(kind: str, patterns: str, include: list[Path], *links: Path) -> Library:
         sources = sorted(_output(definitions, work, kind).glob(patterns))
-        return Library(own[kind], sources, include, [*links, *_of_other_packages(package, kind), *_runtime()])
+        # Each file of type descriptions names the types it refers to by symbols of its own: they do not go together.
+        units = [[source] for source in sources] if kind == C else [sources]
+        return Library(own[kind], units, include, [*links, *_of_other_packages(package, kind), *_runtime()])
 
     compiler.build(
         [
@@ -156,7 +158,7 @@ def _compile(definitions: Definitions, work: Path, prefix: Prefix) -> None:
             library(PYTHON, "*/_*_s.c", python_headers, own[C], own[DISPATCH]),
             Library(
                 extension,
-                [_output(definitions, work, PYTHON) / f"_{package}_s.ep.{DISPATCH}.c"],
+                [[_output(definitions, work, PYTHON) / f"_{package}_s.ep.{DISPATCH}.c"]],
                 python_headers,
                 [own[PYTHON], own[C], own[DISPATCH], *_runtime()],
             ),
@@ -180,9 +182,13 @@ def _runtime() -> list[Path]:
     return [HERE.libraries / f"lib{name}.so" for name in names]
 
 
-def _install_libraries(work: Path, prefix: Prefix) -> None:
+def _install_libraries(definitions: Definitions, work: Path, prefix: Prefix) -> None:
+    """The shared libraries, and the headers by which another package's messages hold these."""
     for path in sorted((work / "lib").glob("*.so")):
         place(path, prefix.libraries / path.name)
+    for generator in (C, INTROSPECTION, FASTRTPS):
+        for path in sorted(_output(definitions, work, generator).rglob("*.h")):
+            place(path, prefix.root / "include" / definitions.package / path.relative_to(work / generator))
 
 
 def _install_python(definitions: Definitions, work: Path, prefix: Prefix, python_package: bool) -> None:

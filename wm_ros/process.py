@@ -52,9 +52,12 @@ def run(make_node: Callable[[], WmNode], *, shared_memory: bool = True) -> None:
         dds.avoid_shared_memory(os.environ, rclpy.get_rmw_implementation_identifier(), shipped)
     rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     told: list[int] = []
+    starting = True
 
     def on_signal(signum: int, _frame: FrameType | None) -> None:
         told.append(signum)
+        if starting:  # nothing moves yet, and configuring may wait long for something that never comes
+            raise KeyboardInterrupt
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, on_signal)
@@ -63,10 +66,14 @@ def run(make_node: Callable[[], WmNode], *, shared_memory: bool = True) -> None:
     executor.add_node(node)
     try:
         node.autostart()
+        starting = False
         while not told:
             executor.spin_once(timeout_sec=LONGEST_WAIT)
         if not node.finalized:
             node.trigger_shutdown()
+    except KeyboardInterrupt:
+        if not told:
+            raise
     finally:
         executor.remove_node(node)
         node.destroy_node()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -15,6 +16,8 @@ from wm_core import configuration
 from wm_core.errors import RobotModelError
 from wm_core.robot.robot_config import Robot, RobotConfig, build, read_description
 
+# Waiting is cut into slices, s: between two of them a signal can end the process.
+SLICE = 0.5
 PARAMETERS = ("robot_file", "description_timeout")
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -37,7 +40,11 @@ def load(node: Node) -> tuple[RobotConfig, Robot]:
 
 def _from_topic(node: Node) -> str:
     timeout = float(node.get_parameter("description_timeout").value or 0.0)
-    received, message = wait_for_message(String, node, "robot_description", qos_profile=LATCHED, time_to_wait=timeout)
+    deadline = time.monotonic() + timeout
+    received, message = False, None
+    while not received and time.monotonic() < deadline:
+        left = min(SLICE, deadline - time.monotonic())
+        received, message = wait_for_message(String, node, "robot_description", qos_profile=LATCHED, time_to_wait=max(left, 0.0))
     if not received or message is None:
         raise RobotModelError(
             f"no robot description came within {timeout:g} s",

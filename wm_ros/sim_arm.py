@@ -171,7 +171,7 @@ class SimArm(WmNode[SimConfig]):
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.arm.reset(self._known().seed)
-        self.time.start(self._wall())
+        self.time.restart(self._wall())
         response.success, response.message = True, f"at home, objects as seed {self._known().seed} puts them"
         return response
 

@@ -32,19 +32,31 @@ class SimTime:
         self.behind = 0.0
         self._step = config.physics_step
         self._periods = (self.period, 1.0 / config.transform_rate, 1.0 / config.camera_rate)
-        self._start = self._wall = self._heard = 0.0
-        self._target = self._end = 0.0
-        self._steps = 0
-        self._count = [0, 0, 0]
+        self._wall = self._heard = 0.0
+        self._origin = self._elapsed = 0.0
+        self._begin()
 
     def start(self, wall: float) -> None:
-        """Begin (again) now; simulated time never goes back, also over a reset of the arm."""
+        """Begin now; in lock-step time runs by itself until somebody commands."""
+        self._begin()
         self._wall = wall
         self._heard = wall - PATIENCE
 
+    def restart(self, wall: float) -> None:
+        """Begin anew after a reset of the arm; in lock-step time waits for a command, so that every run from here is the same."""
+        self._begin()
+        self._wall = self._heard = wall
+
+    def _begin(self) -> None:
+        """Due times count from here; simulated time itself never goes back."""
+        self._origin += self._elapsed
+        self._elapsed = self._end = 0.0
+        self._steps = 0
+        self._count = [0, 0, 0]
+
     def stamp(self, ros_now: float) -> float:
         """What to stamp messages with, s: simulated time in lock-step, else the ROS time that a piece still being caught up with had."""
-        return self._target if self.lock_step else ros_now - (self._end - self._target)
+        return self._origin + self._elapsed if self.lock_step else ros_now - (self._end - self._elapsed)
 
     def idle(self, wall: float) -> float:
         """How long to simulate because the wall clock says so, s."""
@@ -62,14 +74,14 @@ class SimTime:
 
     def pieces(self, duration: float) -> Iterator[Piece]:
         """Cut `duration` at the times at which something is due."""
-        end = self._end = self._target + duration
+        end = self._end = self._elapsed + duration
         while True:
             due = min((count + 1) * period for count, period in zip(self._count, self._periods, strict=True))
-            self._target = min(due, end)
-            steps = int(self._target / self._step + 1e-9) - self._steps
+            self._elapsed = min(due, end)
+            steps = int(self._elapsed / self._step + 1e-9) - self._steps
             self._steps += steps
-            reached = [self._target >= (count + 1) * period - 1e-9 for count, period in zip(self._count, self._periods, strict=True)]
+            reached = [self._elapsed >= (count + 1) * period - 1e-9 for count, period in zip(self._count, self._periods, strict=True)]
             self._count = [count + 1 if hit else count for count, hit in zip(self._count, reached, strict=True)]
             yield Piece(steps, *reached)
-            if self._target >= end - 1e-9:
+            if self._elapsed >= end - 1e-9:
                 return

@@ -27,7 +27,8 @@ class SimTransforms:
         """Publish where everything is now."""
         chain = self._kinematics.chain
         frames = self._kinematics.posture(self._arm.joint_positions).frames
-        poses = {name: frames[joint] @ pose if joint >= 0 else pose for name, (joint, pose) in chain.links.items() if name != chain.base}
+        placed = {name: self._kinematics.link(name) for name in chain.links if name != chain.base}
+        poses = {name: frames[joint] @ pose if joint >= 0 else pose for name, (joint, pose) in placed.items()}
         transforms = [transform_message(chain.base, link, pose, stamp) for link, pose in poses.items()]
         transforms += [
             transform_message("base_link", optical_frame(camera), self._arm.camera_pose(camera), stamp) for camera in self._cameras

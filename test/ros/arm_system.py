@@ -27,13 +27,13 @@ FEED_PERIOD = 0.05
 class ArmSystem:
     """Real nodes; `close` ends them all."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self.domain = folder, claim_domain()
+    def __init__(self, folder: Path, namespace: str = "") -> None:
+        self._folder, self.namespace, self.domain = folder, namespace, claim_domain()
         self.processes: dict[str, RosProcess] = {}
         self.observer = Observer(self.domain.number)
         self.kinematics = Kinematics(read_chain(arm.urdf()))
-        self.statuses: list[SafetyStatus] = self.observer.hear(SafetyStatus, "safety_guard/status")
-        self.joint_states: list[JointState] = self.observer.hear(JointState, "joint_states")
+        self.statuses: list[SafetyStatus] = self.observer.hear(SafetyStatus, f"{namespace}{GUARD}/status")
+        self.joint_states: list[JointState] = self.observer.hear(JointState, f"{namespace}/joint_states")
         self._feeding: Callable[[], None] | None = None
 
     def start(self, executable: str, node: str = "", namespace: str = "", **parameters: object) -> RosProcess:
@@ -55,7 +55,7 @@ class ArmSystem:
         answers: list[str] = []
 
         def armed() -> bool:
-            answer = self.observer.trigger(f"{GUARD}/arm")
+            answer = self.observer.trigger(f"{self.namespace}{GUARD}/arm")
             answers.append(answer.message)
             return bool(answer.success)
 

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import yaml
 from ament_index_python.packages import get_package_prefix
@@ -27,7 +26,7 @@ class Domain:
     """A ROS domain, held by a lock on a file until this process ends or releases it."""
 
     number: int
-    lock: IO[str]
+    lock: int  # file descriptor
 
     def environment(self) -> dict[str, str]:
         """What a process needs to speak on this domain, without leaving the machine."""
@@ -40,17 +39,17 @@ class Domain:
         }
 
     def release(self) -> None:
-        self.lock.close()
+        os.close(self.lock)
 
 
 def claim_domain() -> Domain:
     """The next free domain in turn: a killed process stays visible on its own for some ten seconds."""
     for number in itertools.islice(DOMAINS, 41):
-        lock = open(Path(tempfile.gettempdir()) / f"wm_ros_domain_{number}.lock", "w")
+        lock = os.open(Path(tempfile.gettempdir()) / f"wm_ros_domain_{number}.lock", os.O_CREAT | os.O_RDWR, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.close()
+            os.close(lock)
             continue
         return Domain(number, lock)
     raise RuntimeError("every ROS domain for tests is taken; end the other test runs")
@@ -77,6 +76,10 @@ class RosProcess:
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")
+
+    def mapped_files(self) -> str:
+        """What the process has in its memory, as the kernel lists it."""
+        return Path(f"/proc/{self.pid}/maps").read_text()
 
     def running(self) -> bool:
         return self._popen.poll() is None
@@ -110,7 +113,7 @@ def node_command(executable: str, *, node: str = "", namespace: str = "", parame
     return words
 
 
-def executables_of(pids: Sequence[int]) -> list[str]:
+def command_lines(pids: Sequence[int]) -> list[str]:
     """Command lines of those processes that still run (a zombie does not)."""
     found = []
     for pid in pids:

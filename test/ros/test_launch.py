@@ -1,1 +1,117 @@
-"""In work (helper)."""
+"""Protects the launch file: what it brings up, its arguments and their errors, namespaces, and an end that leaves nothing behind."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from arm_system import ArmSystem
+from launch.launch_description_sources import get_launch_description_from_python_launch_file
+from ros_process import ROOT, RosProcess, command_lines, descendants
+
+from wm_ros.conversions import array
+from wm_ros.msg import DeltaEECommand, SafetyStatus
+
+LAUNCH = (ROOT / "wm", "ros2", "launch", "wm_ros", "mpc_arm.launch.py")
+NODES = ("sim_arm", "safety_guard", "reach_pose")
+
+
+class Launched(ArmSystem):
+    """The launch file as its user starts it."""
+
+    def __init__(self, folder: Path, namespace: str = "") -> None:
+        super().__init__(folder, namespace)
+        self.sent: list[DeltaEECommand] = self.observer.hear(DeltaEECommand, f"{namespace}/arm/delta_command")
+
+    def launch(self, *arguments: str) -> RosProcess:
+        self.processes["launch"] = RosProcess([*LAUNCH, *arguments], self.domain, self._folder / "launch.log")
+        return self.processes["launch"]
+
+
+@pytest.fixture
+def launched(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
+    """Launch with these arguments and wait until the guard has joint states."""
+    made: list[Launched] = []
+
+    def start(*arguments: str, namespace: str = "") -> Launched:
+        made.append(Launched(tmp_path, namespace))
+        made[-1].launch(*arguments)
+        made[-1].observer.until(lambda: made[-1].statuses and made[-1].joint_states, f"the nodes start; {made[-1].said()}")
+        return made[-1]
+
+    yield start
+    for system in made:
+        system.close()
+
+
+def test_every_argument_is_described_and_there_are_at_most_eight(new_system: Callable[[], ArmSystem], tmp_path: Path) -> None:
+    shown = RosProcess([*LAUNCH, "--show-args"], new_system().domain, tmp_path / "args.log")
+    assert shown.wait() == 0
+    text = shown.output()
+    declared = get_launch_description_from_python_launch_file(str(ROOT / "launch" / "mpc_arm.launch.py")).get_launch_arguments()
+    assert 0 < len(declared) <= 8
+    for argument in declared:
+        found = re.search(rf"'{argument.name}':\s+(.+)\n\s+\(default: ", text)
+        assert found, f"{argument.name} is not shown in:\n{text}"
+        assert len(found[1]) > 10, found[1]
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        (("config:=/nowhere/at/all",), ("/nowhere/at/all", "not a directory", "give one")),
+        (("robot:=ur5f",), ("ur5f", "there is no", "ur5e.yaml")),
+        (("lock_step:=true", "sim:=false"), ("lock_step:=true", "sim:=true")),
+        (("sim:=maybe",), ("maybe", "true", "false")),
+    ],
+)
+def test_a_bad_argument_is_named_and_nothing_is_started(
+    new_system: Callable[[], ArmSystem], tmp_path: Path, argument: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    refused = RosProcess([*LAUNCH, *argument], new_system().domain, tmp_path / "refused.log")
+    assert refused.wait() != 0
+    assert "Traceback" not in refused.output()
+    for word in words:
+        assert word in refused.output()
+    assert "process started" not in refused.output()
+
+
+def test_a_launch_in_a_namespace_arms_only_when_told_and_sigint_ends_all_of_it(launched: Callable[..., Launched]) -> None:
+    system = launched("namespace:=left", namespace="/left")
+    assert {status.state for status in system.statuses} == {SafetyStatus.DISARMED}
+    assert not system.sent
+    topics = set(system.observer.topics())
+    assert {"/left/joint_states", "/left/delta_command", "/left/arm/delta_command", "/left/camera/front/image_raw"} <= topics
+    assert not topics & {"/joint_states", "/delta_command", "/arm/delta_command"}
+    system.arm()
+    assert system.observer.trigger("/left/reach_pose/trace").success
+    system.await_motion()
+    assert_ends(system, signal.SIGINT)
+
+
+def test_sigterm_ends_all_of_it_too(launched: Callable[..., Launched]) -> None:
+    system = launched()
+    assert system.await_status(lambda status: True, "a status").state == SafetyStatus.DISARMED
+    system.arm()
+    assert system.observer.trigger("/reach_pose/trace").success
+    system.await_motion()
+    assert_ends(system, signal.SIGTERM)
+
+
+def assert_ends(system: Launched, signum: signal.Signals) -> None:
+    """After the signal every node ends in order, none is left over, and the last command to the arm was zero."""
+    launch = system.processes["launch"]
+    pids = descendants(launch.pid)
+    assert {name for name in NODES for line in command_lines(pids) if f"/wm_ros/{name} " in line} == set(NODES)
+    launch.send(signum)
+    system.observer.until(lambda: not launch.running(), "launch ends")
+    assert command_lines(pids) == []
+    for name in NODES:
+        assert re.search(rf"\[{name}-\d\]: process has finished cleanly", launch.output()), launch.output()
+    assert "Traceback" not in launch.output()
+    last = system.sent[-1]
+    assert not array(last.translation).any()
+    assert not array(last.rotation).any()
