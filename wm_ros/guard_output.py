@@ -90,8 +90,9 @@ class TwistOutput(GuardOutput):
     message_type = TwistStamped
 
     def __init__(self, node: LifecycleNode, output: Output, base: str, period: float) -> None:
-        super().__init__(node, output, base, period)
+        # First, because it may be refused: then no topic is left behind.
         self._handshake = ServoHandshake(node, output.servo)
+        super().__init__(node, output, base, period)
 
     def not_ready(self) -> str:
         return self._handshake.missing

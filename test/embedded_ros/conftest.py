@@ -11,9 +11,9 @@ import pytest
 # Before the first message class is imported: setters then check the types of what they are given.
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 
-from observer import Observer  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from ros_process import Domain, RosProcess, claim_domain  # noqa: E402
+from observer import Observer
+from rclpy.node import Node
+from ros_process import Domain, RosProcess, claim_domain
 
 
 @pytest.fixture(scope="module")

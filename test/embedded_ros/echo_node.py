@@ -12,8 +12,10 @@ from typing import Any
 
 import rclpy
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
 
-DEPTH = 10
+# A reader that is found late still gets what was said: no message depends on how fast two processes find each other.
+LASTING = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 def load(name: str) -> Any:
@@ -24,15 +26,15 @@ def load(name: str) -> Any:
 
 def echo(node: Node, name: str) -> None:
     kind, newest = load(name), []
-    back = node.create_publisher(kind.Response if "/srv/" in name else kind, f"back/{name}", DEPTH)
+    back = node.create_publisher(kind.Response if "/srv/" in name else kind, f"back/{name}", LASTING)
 
     def hear(message: Any) -> None:
         newest[:] = [message]
         back.publish(message)
 
-    node.create_subscription(back.msg_type, f"there/{name}", hear, DEPTH)
+    node.create_subscription(back.msg_type, f"there/{name}", hear, LASTING)
     if "/srv/" in name:
-        asked = node.create_publisher(kind.Request, f"asked/{name}", DEPTH)
+        asked = node.create_publisher(kind.Request, f"asked/{name}", LASTING)
 
         def answer(request: Any, _response: Any) -> Any:
             asked.publish(request)

@@ -15,7 +15,16 @@ from embedded_ros.prefix import HERE
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = sorted(f"wm_ros/{path.parent.name}/{path.stem}" for kind in ("msg", "srv") for path in ROOT.glob(f"{kind}/*.{kind}"))
-WHEELS = ("builtin_interfaces", "geometry_msgs", "rcl_interfaces", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "lifecycle_msgs")
+WHEELS = (
+    "builtin_interfaces",
+    "geometry_msgs",
+    "rcl_interfaces",
+    "sensor_msgs",
+    "std_msgs",
+    "std_srvs",
+    "diagnostic_msgs",
+    "lifecycle_msgs",
+)
 
 
 def source_of(package: str) -> Path:

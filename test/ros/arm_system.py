@@ -34,21 +34,25 @@ class ArmSystem:
         self.kinematics = Kinematics(read_chain(arm.urdf()))
         self.statuses: list[SafetyStatus] = self.observer.hear(SafetyStatus, f"{namespace}{GUARD}/status")
         self.joint_states: list[JointState] = self.observer.hear(JointState, f"{namespace}/joint_states")
-        self._feeding: Callable[[], None] | None = None
 
-    def start(self, executable: str, node: str = "", namespace: str = "", **parameters: object) -> RosProcess:
-        """Start one node; parameters as on the command line."""
+    def start(self, executable: str, node: str = "", environment: dict[str, str] | None = None, **parameters: object) -> RosProcess:
+        """Start one node; parameters as on the command line, `environment` beside what it needs anyway."""
         name = node or executable
-        command = node_command(executable, node=node, namespace=namespace, parameters=parameters)
-        self.processes[name] = RosProcess(command, self.domain, self._folder / f"{name}_{len(self.processes)}.log")
+        command = node_command(executable, node=node, parameters=parameters)
+        log = self._folder / f"{name}_{len(self.processes)}.log"
+        self.processes[name] = RosProcess(command, self.domain, log, **(environment or {}))
         return self.processes[name]
 
     def bring_up(self, *executables: str, **guard_parameters: object) -> ArmSystem:
         """Start these nodes (arm, guard and commander when none is named) and wait until the guard has joint states."""
         for executable in executables or ("sim_arm", "safety_guard", "reach_pose"):
             self.start(executable, **(guard_parameters if executable == "safety_guard" else {}))
-        self.observer.until(lambda: self.statuses and self.joint_states, f"the nodes start; they said: {self.said()}")
+        self.await_ready()
         return self
+
+    def await_ready(self) -> None:
+        """Wait until the arm and the guard speak."""
+        self.observer.until(lambda: self.statuses and self.joint_states, lambda: f"the nodes start; they said: {self.said()}")
 
     def arm(self) -> None:
         """Arm the guard as soon as it agrees."""
@@ -100,12 +104,10 @@ class ArmSystem:
         vectors = {"translation": np.array(translation, dtype=float), "rotation": np.array(rotation, dtype=float)}
         return delta_message(DeltaCommand(received=now, **vectors, **{**known, **fields}))
 
-    def feed(
-        self, translation: Sequence[float], rotation: Sequence[float] = (0.0, 0.0, 0.0), topic: str = "delta_command"
-    ) -> Callable[[], None]:
+    def feed(self, translation: Sequence[float], rotation: Sequence[float] = (0.0, 0.0, 0.0), **fields: Any) -> Callable[[], None]:
         """Send one command every FEED_PERIOD from now on; returns the function that ends it."""
-        send = self.observer.sender(DeltaEECommand, topic)
-        return self.observer.repeat(FEED_PERIOD, lambda: send(self.delta(translation, rotation)))
+        send = self.observer.sender(DeltaEECommand, "delta_command")
+        return self.observer.repeat(FEED_PERIOD, lambda: send(self.delta(translation, rotation, **fields)))
 
     def speed(self) -> float:
         """The largest joint speed in the newest joint state, rad/s."""

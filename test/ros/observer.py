@@ -41,15 +41,15 @@ class Observer:
         """The ROS clock, s."""
         return self.node.get_clock().now().nanoseconds * 1e-9
 
-    def until[Found](self, condition: Callable[[], Found], what: str, within: float = PATIENCE) -> Found:
-        """Let ROS work until `condition` returns something true, which is returned; `what` names it in the failure."""
+    def until[Found](self, condition: Callable[[], Found], what: str | Callable[[], str], within: float = PATIENCE) -> Found:
+        """Let ROS work until `condition` returns something true, which is returned; `what` (or its answer then) names it in the failure."""
         deadline = time.monotonic() + within
         while True:
             found = condition()
             if found:
                 return found
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {within} s: {what}")
+                raise AssertionError(f"not within {within} s: {what if isinstance(what, str) else what()}")
             self._executor.spin_once(timeout_sec=0.02)
 
     def hear(self, kind: type, topic: str, qos: QoSProfile | int = 1000) -> list[Any]:

@@ -54,13 +54,13 @@ def test_joint_velocities_drive_the_arm(new_system: Callable[[], ArmSystem], tmp
 @pytest.fixture(scope="module")
 def moveit(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What processes need in their environment to find moveit_msgs; where it is not installed its one service is built here."""
-    if find_spec("moveit_msgs.srv"):
+    if find_spec("moveit_msgs"):
         return {}
     from embedded_ros.interfaces import Definitions, install
     from embedded_ros.prefix import Prefix
 
     prefix = Prefix(tmp_path_factory.mktemp("moveit"))
-    install(Definitions("moveit_msgs", HERE / "moveit_msgs"), python_package=True, prefix=prefix)
+    install(Definitions("moveit_msgs", HERE / "servo_interfaces"), python_package=True, prefix=prefix)
     folders = {"AMENT_PREFIX_PATH": prefix.root, "LD_LIBRARY_PATH": prefix.libraries, "PYTHONPATH": prefix.site_packages}
     return {name: f"{folder}:{os.environ.get(name, '')}".rstrip(":") for name, folder in folders.items()}
 
@@ -95,7 +95,7 @@ def test_servo_gets_twists_after_its_handshake(new_system: Callable[[], ArmSyste
     assert max(np.linalg.norm(vector(message)[:3]) for message in taken) <= 0.25 * (1.0 + 1e-6)
 
 
-@pytest.mark.skipif(find_spec("moveit_msgs.srv") is not None, reason="MoveIt's messages are installed here")
+@pytest.mark.skipif(find_spec("moveit_msgs") is not None, reason="MoveIt's messages are installed here")
 def test_without_moveit_the_twist_output_says_what_to_install(new_system: Callable[[], ArmSystem], tmp_path: Path) -> None:
     system = new_system()
     system.start("sim_arm")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from arm_system import ArmSystem
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
-from ros_process import ROOT, RosProcess, command_lines, descendants
+from ros_process import ROOT, RosProcess, command_lines, descendants, node_command
 
 from wm_ros.conversions import array
 from wm_ros.msg import DeltaEECommand, SafetyStatus
@@ -77,6 +77,15 @@ def test_a_bad_argument_is_named_and_nothing_is_started(
     for word in words:
         assert word in refused.output()
     assert "process started" not in refused.output()
+
+
+@pytest.mark.parametrize("number", ["999", "-1", "left"])
+def test_a_domain_that_does_not_exist_is_named(new_system: Callable[[], ArmSystem], tmp_path: Path, number: str) -> None:
+    refused = RosProcess(node_command("safety_guard"), new_system().domain, tmp_path / "refused.log", ROS_DOMAIN_ID=number)
+    assert refused.wait() != 0
+    assert "Traceback" not in refused.output()
+    for word in ("ROS_DOMAIN_ID", number, "0 .. 232", "set another"):
+        assert word in refused.output()
 
 
 def test_a_launch_in_a_namespace_arms_only_when_told_and_sigint_ends_all_of_it(launched: Callable[..., Launched]) -> None:

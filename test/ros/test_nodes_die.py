@@ -52,6 +52,7 @@ def test_guard_and_commander_say_why_when_the_arm_dies(new_system: Callable[[], 
     status = system.await_status(lambda status: status.state == SafetyStatus.STOPPED, "the guard latches")
     assert status.code == "JOINT_STATE_STALE"
     assert "joint states ceased" in status.text
+    assert "JOINT_STATE_LATE" in {status.code for status in system.statuses}, "it brakes before it latches"
     system.observer.until(lambda: progress[-1].state == PlannerStatus.FAILED, "reach_pose gives up")
     assert "safety guard" in progress[-1].text or "joint state" in progress[-1].text
     answer = system.observer.trigger(f"{GUARD}/arm")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from arm_system import ARM, ArmSystem, stamp
 from diagnostic_msgs.msg import DiagnosticArray
-from rosgraph_msgs.msg import Clock
 from geometry_msgs.msg import TransformStamped
 from ros_process import CONFIG
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
