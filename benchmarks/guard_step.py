@@ -24,10 +24,8 @@ from wm_core.robot.barrier import NO_ROWS
 from wm_core.robot.command import DeltaCommand, Measurement, Now
 from wm_core.robot.guard_config import GuardConfig
 from wm_core.robot.guard_status import Mode
-from wm_core.robot.kinematics import Kinematics
 from wm_core.robot.robot_config import read_robot
 from wm_core.robot.rotation import Array
-from wm_core.robot.urdf import read_chain
 from wm_core.simulation import arm as embedded
 
 CONFIG = Path(__file__).parent.parent / "config"

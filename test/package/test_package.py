@@ -147,10 +147,14 @@ def test_manifest_asks_for_no_pip_package(manifest: Package) -> None:
 
 def test_the_page_for_a_system_ros_installs_what_the_system_lacks() -> None:
     page = (ROOT / "docs" / "system_ros.md").read_text(encoding="utf-8")
-    command = re.search(r"^ *pip install (.+)$", page, re.MULTILINE)
-    assert command
-    pins = [line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if line.split("==")[0] in FROM_PIP]
-    assert set(command[1].split()) == {'"numpy<2"', *pins}
+    assert re.search(r"^ *pip install -r \S*requirements-system-ros\.txt$", page, re.MULTILINE)
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if "==" in line)
+    lines = (ROOT / "requirements-system-ros.txt").read_text(encoding="utf-8").splitlines()
+    asked = {line.split("#")[0].strip() for line in lines} - {""}
+    exact = dict(line.split("==") for line in asked if "==" in line)
+    assert set(exact) >= FROM_PIP
+    assert exact == {name: pinned[name.lower()] for name in exact}
+    assert asked - {f"{name}=={version}" for name, version in exact.items()} == {"numpy<2"}
 
 
 @pytest.mark.parametrize(("name", "target"), executables().items())

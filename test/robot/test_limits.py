@@ -19,7 +19,7 @@ from wm_core.robot.guard import Guard
 from wm_core.robot.guard_config import HIGHER_IS_TIGHTER, GuardConfig
 from wm_core.robot.kinematics import Kinematics
 from wm_core.robot.limits import Limits
-from wm_core.robot.robot_config import RobotConfig, read_robot
+from wm_core.robot.robot_config import read_robot
 from wm_core.robot.urdf import read_chain
 from wm_core.simulation import arm as embedded
 

@@ -75,10 +75,10 @@ class Checkout:
     def wm(self, *words: str, at: Path | None = None, through: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run ./wm to its end, in the working directory `at`, called as `through`."""
         command = [str(through or self.root / "wm"), *words]
-        environment = self.environment(**variables)
+        env = self.environment(**variables)
         return subprocess.run(
             command,
-            env=environment,
+            env=env,
             cwd=at or self.root,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from checkout import ROOT, Checkout, files_below
+from checkout import NOTING_PYTHON, ROOT, Checkout, files_below
 
 INSTALLS = re.compile(r"pip install|-m venv|embedded_ros install")
 
@@ -123,8 +123,6 @@ def test_nothing_is_written_outside_the_repository(noting: Checkout) -> None:
 
 @pytest.mark.parametrize("name", ["clone", "a folder with spaces, it's ünusual"])
 def test_it_works_from_any_directory_and_through_a_link(tmp_path: Path, name: str) -> None:
-    from checkout import NOTING_PYTHON
-
     clone = Checkout(tmp_path, name)
     clone.write_command("python3.12", NOTING_PYTHON)
     link = tmp_path / "elsewhere" / "wm"
