@@ -76,13 +76,12 @@ def find_launch_file(package: str, name: str) -> str:
 
 
 def show_arguments(path: str) -> int:
-    """Print the declared arguments of a launch file with their defaults, choices and descriptions."""
+    """Print the declared arguments of a launch file with their descriptions, which name the choices, and defaults."""
     declared = AnyLaunchDescriptionSource(path).get_launch_description(_context([])).get_launch_arguments()
     print("Arguments (pass arguments as '<name>:=<value>'):" if declared else "No arguments.")
     for argument in declared:
         default = "".join(part.describe() for part in argument.default_value) if argument.default_value else "required"
-        choices = f", one of {argument.choices}" if argument.choices else ""
-        print(f"\n    '{argument.name}':\n        {argument.description}\n        (default: {default}{choices})")
+        print(f"\n    '{argument.name}':\n        {argument.description}\n        (default: {default})")
     return 0
 
 

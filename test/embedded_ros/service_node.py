@@ -23,7 +23,6 @@ def main() -> None:
     node.create_service(LoadModel, "load_model", load)
     publisher = node.create_publisher(String, "greeting", 10)
     node.create_timer(0.1, lambda: publisher.publish(String(data="good day")))
-    print("ready", flush=True)
     try:
         rclpy.spin(node)
     except KeyboardInterrupt:

@@ -115,8 +115,7 @@ class ArmSystem:
 
     def await_motion(self, faster_than: float = 0.05) -> None:
         """Wait until the arm is measured to move, rad/s."""
-        seen = len(self.joint_states)
-        self.observer.until(lambda: any(speed(s) > faster_than for s in self.joint_states[seen:]), f"the arm moves; {self.statuses[-1:]}")
+        self.observer.until(lambda: self.speed() > faster_than, lambda: f"the arm moves; {self.statuses[-1:]}")
 
     def await_rest(self, within: float = 10.0) -> None:
         """Wait until the arm is at rest in twenty joint states in a row."""

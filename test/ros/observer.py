@@ -22,6 +22,7 @@ from std_srvs.srv import Trigger
 
 from wm_ros import dds
 
+BATCH = 20
 PATIENCE = 20.0  # s; how long an event may take that has no bound of its own
 
 
@@ -62,6 +63,8 @@ class Observer:
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {within} s: {what if isinstance(what, str) else what()}")
             self._executor.spin_once(timeout_sec=0.02)
+            for _ in range(BATCH):  # one call handles one event; the condition may cost more than that
+                self._executor.spin_once(timeout_sec=0.0)
 
     def hear(self, kind: type, topic: str, qos: QoSProfile | int = 1000) -> list[Any]:
         """A list that grows with every message on `topic`."""
