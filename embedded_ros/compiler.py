@@ -62,7 +62,7 @@ def build(libraries: list[Library], work: Path, search: list[Path]) -> None:
     compiler = find()
     jobs = [(library, number) for library in libraries for number in range(len(library.units))]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        objects = list(pool.map(lambda job: _compile(compiler, *job, work), jobs))
+        objects = list(pool.map(lambda job: _compile(compiler, job[0], job[1], work), jobs))
     for library in libraries:
         own = [path for path, (owner, _) in zip(objects, jobs, strict=True) if owner is library]
         _link(compiler, library, own, search)

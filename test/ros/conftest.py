@@ -11,7 +11,7 @@ import pytest
 # Before the first message class is imported: setters then check the types of what they are given.
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 
-from arm_system import ArmSystem
+from arm_system import CALM, ArmSystem
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArmSystem]:
     """Arm, guard and reach_pose, shared by the tests of one file."""
     shared = ArmSystem(tmp_path_factory.mktemp("system"))
     try:
-        yield shared.bring_up()
+        yield shared.bring_up(**CALM)
     finally:
         shared.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import os
@@ -55,6 +56,12 @@ def claim_domain() -> Domain:
     raise RuntimeError("every ROS domain for tests is taken; end the other test runs")
 
 
+def _hurry() -> None:
+    """Be served before whatever else this machine does: an arm that is starved is stopped, rightly, and then nothing else is tested."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, -10)
+
+
 class RosProcess:
     """One process in a session of its own; all that it says is kept in a file."""
 
@@ -68,6 +75,7 @@ class RosProcess:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_hurry,
             )
 
     @property

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from arm_system import GUARD, REACH, ArmSystem, stamp
+from arm_system import CALM, GUARD, REACH, ArmSystem, stamp
 from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Bool
 
@@ -118,7 +118,7 @@ def test_a_stale_command_is_ignored_and_does_not_latch(armed: ArmSystem) -> None
 
 
 def test_a_second_publisher_on_the_arm_s_topic_stops_everything(new_system: object) -> None:
-    system: ArmSystem = new_system().bring_up("sim_arm", "safety_guard")  # type: ignore[operator]
+    system: ArmSystem = new_system().bring_up("sim_arm", "safety_guard", **CALM)  # type: ignore[operator]
     system.arm()
     send = system.observer.sender(DeltaEECommand, "arm/delta_command")
     status = system.await_status(is_stopped, "STOPPED")
