@@ -22,7 +22,7 @@ from wm_core.robot import guard as guards
 from wm_core.robot import solver
 from wm_core.robot.barrier import NO_ROWS
 from wm_core.robot.command import DeltaCommand, Measurement, Now
-from wm_core.robot.guard_config import GuardConfig
+from wm_core.robot.guard_config import GuardConfig, Workspace
 from wm_core.robot.guard_status import Mode
 from wm_core.robot.robot_config import read_robot
 from wm_core.robot.rotation import Array
@@ -182,7 +182,7 @@ def run_twists(config: GuardConfig, rng: np.random.Generator, count: int) -> Rig
         tool_speed=dataclasses.replace(config.tool_speed, linear=2.0, angular=6.0),
         joints=dataclasses.replace(config.joints, velocity_fraction=1.0),
         singularity=dataclasses.replace(config.singularity, slow=1e5, halt=1e6),
-        workspace=type(config.workspace)(),
+        workspace=Workspace(),
     )
     rig = Rig(build(bold, capsules={}, table_height=None), np.array(embedded.HOME))
     for index in range(count):
@@ -219,14 +219,16 @@ def main() -> int:
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
     config = configuration.read(GuardConfig, CONFIG / "safety_guard.yaml")
-    patient = dataclasses.replace(config, command=dataclasses.replace(config.command, rejects=1000))
+    # A box wide enough for the arm to come at its own limits, at singularities and at itself.
+    wide = Workspace(min_x=-0.9, max_x=0.9, min_y=-0.9, max_y=0.9, min_z=0.0, max_z=1.1)
+    patient = dataclasses.replace(config, command=dataclasses.replace(config.command, rejects=1000), workspace=wide)
     rig = Rig(build(config), np.array(embedded.HOME))
     measure_speed(rig, rng, arguments.ticks)
     print(f"    codes {dict(rig.codes.most_common())}")
     measure_parts(rig.guard, arguments.ticks)
     good = [
         summary(f"{arguments.hostile} hostile commands", run_hostile(config, rng, arguments.hostile)),
-        summary(f"{arguments.hostile} more at a guard that they do not stop", run_hostile(patient, rng, arguments.hostile)),
+        summary(f"{arguments.hostile} more in a wide box at a guard that they do not stop", run_hostile(patient, rng, arguments.hostile)),
         summary(f"{arguments.twists} random twists", run_twists(config, rng, arguments.twists)),
     ]
     return 0 if all(good) else 1

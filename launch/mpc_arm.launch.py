@@ -1,5 +1,6 @@
 """Brings up an arm with its safety guard and its controller: `ros2 launch wm_ros mpc_arm.launch.py`."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -32,8 +33,8 @@ def bring_up(context: LaunchContext) -> list[SetEnvironmentVariable | Node]:
     """The nodes that the arguments ask for."""
     value = {name: context.launch_configurations[name] for name in ARGUMENTS}
     own = Path(value["config"]) if value["config"] else None
-    if own is not None and not own.is_dir():
-        raise RuntimeError(f"config:={own} is not a directory; give one that holds YAML files, e.g. a copy of {SHIPPED}")
+    if own is not None:
+        check_directory(own, value["robot"])
     sim, lock_step = value["sim"] == "true", value["lock_step"] == "true"
     if lock_step and not sim:
         raise RuntimeError("lock_step:=true needs sim:=true: a real arm does not wait")
@@ -54,6 +55,17 @@ def bring_up(context: LaunchContext) -> list[SetEnvironmentVariable | Node]:
     reach = [SetEnvironmentVariable("ROS_AUTOMATIC_DISCOVERY_RANGE", value["discovery"])] if value["discovery"] else []
     nodes = [node("sim_arm", **({"mode": "lock_step"} if lock_step else {}))] if sim else []
     return [*reach, *nodes, node("safety_guard", use_sim_time=lock_step, **robot), node("reach_pose", use_sim_time=lock_step, **robot)]
+
+
+def check_directory(own: Path, robot: str) -> None:
+    """Refuse a directory that is none, or that holds a YAML file which would replace nothing."""
+    if not own.is_dir():
+        raise RuntimeError(f"config:={own} is not a directory; give one that holds YAML files, e.g. a copy of {SHIPPED}")
+    known = {path.name for path in SHIPPED.glob("*.yaml")} | {f"{robot}.yaml"}
+    for path in sorted(own.glob("*.yaml")):
+        if path.name not in known:
+            nearest = get_close_matches(path.name, known, n=1, cutoff=0.0)[0]
+            raise RuntimeError(f"{path} replaces no shipped file; nearest: {nearest}; rename or remove it")
 
 
 def config_file(name: str, own: Path | None) -> Path:

@@ -61,6 +61,13 @@ def test_the_shipped_file_loads(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
+def test_exactly_the_settings_that_may_change_while_a_node_runs_are_called_live(name: str) -> None:
+    documented = dict(keys_with_comments((CONFIG / f"{name}.yaml").read_text(encoding="utf-8")))
+    called = {key for key, comment in documented.items() if re.search(r"\blive\b", comment)}
+    assert called == {key for key, known in settings(CLASSES[name]) if known is not None and known.live}
+
+
+@pytest.mark.parametrize("name", CLASSES)
 def test_every_key_stands_in_the_file_with_its_unit_and_range(name: str) -> None:
     documented = dict(keys_with_comments((CONFIG / f"{name}.yaml").read_text(encoding="utf-8")))
     for key, known in settings(CLASSES[name]):

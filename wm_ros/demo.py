@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 import rclpy
 import yaml
 from ament_index_python.packages import get_package_share_directory
+from rclpy.executors import ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 from std_srvs.srv import Trigger
@@ -28,6 +31,7 @@ from wm_core.robot.rotation import Array
 from wm_ros.demo_recorder import DemoRecorder
 from wm_ros.msg import PlannerStatus
 
+RCLError: type[Exception] = rclpy_implementation.RCLError
 PICTURE_SIZE = 240
 START_TIMEOUT, LEG_TIMEOUT = 60.0, 60.0
 CONFIG = Path(get_package_share_directory("wm_ros")) / "config"
@@ -42,8 +46,8 @@ class DemoError(WmError):
 class Demo:
     """Drives the nodes as a user would: through their services and topics."""
 
-    def __init__(self, node: DemoRecorder) -> None:
-        self._node = node
+    def __init__(self, node: DemoRecorder, launched: subprocess.Popen[bytes]) -> None:
+        self._node, self._launched = node, launched
         self._parameters = AsyncParameterClient(node, "reach_pose")
 
     def run(self) -> None:
@@ -61,6 +65,7 @@ class Demo:
         self._set("gain", 1.0)
         self._leg("too fast", "the same at up to 0.8 m/s", list(corners), "reach_pose/trace")
         self._set("linear_speed", config.linear_speed)
+        self._set("gain", config.gain)
         self._set("pose", list(BELOW_THE_TABLE))
         low = reach.pose_of(BELOW_THE_TABLE)
         self._leg("into the table", f"go to {_text(low)}, below the table", [low], "reach_pose/reach", give_up=INTO_THE_TABLE_SECONDS)
@@ -100,8 +105,13 @@ class Demo:
             raise DemoError(f"reach_pose refused {name}", got=result.results[0].reason if result else "no answer")
 
     def _wait(self, what: str, there: Callable[[], bool], timeout: float) -> None:
-        if not self._node.spin_until(there, timeout):
+        ended = lambda: self._launched.poll() is not None  # noqa: E731
+        if not self._node.spin_until(lambda: there() or ended(), timeout):
             raise DemoError(f"{what} did not come within {timeout:g} s", mend="look at the messages of the nodes above")
+        if ended():
+            raise DemoError(
+                f"the launch ended before {what} came", got=f"exit status {self._launched.returncode}", mend="look at its messages above"
+            )
 
     def _say(self, text: str) -> None:
         print(f"demo: {text}", flush=True)  # noqa: T201 this is the program's own output
@@ -123,8 +133,10 @@ def stop(launched: subprocess.Popen[bytes]) -> None:
     try:
         launched.wait(timeout=15.0)
     except subprocess.TimeoutExpired:
-        os.killpg(launched.pid, signal.SIGKILL)
+        launched.kill()
         launched.wait()
+    with contextlib.suppress(ProcessLookupError):  # the session is empty when launch ended its nodes, as it should
+        os.killpg(launched.pid, signal.SIGKILL)
 
 
 def main() -> int:
@@ -132,6 +144,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="directory of the report")
     folder = parser.parse_args().out
+    failed = False
     rclpy.init()
     demonstration = Demonstration("the embedded UR5e-like arm behind its safety guard, real ROS 2 nodes")
     with tempfile.TemporaryDirectory() as own:
@@ -139,10 +152,11 @@ def main() -> int:
         (Path(own) / "sim_arm.yaml").write_text(yaml.safe_dump(larger), encoding="utf-8")
         launched = launch(Path(own))
         try:
-            Demo(DemoRecorder(demonstration)).run()
-        except (WmError, KeyboardInterrupt) as error:
-            print(f"demo: {error or 'interrupted'}", file=sys.stderr)  # noqa: T201
-            return 1
+            Demo(DemoRecorder(demonstration, START_TIMEOUT), launched).run()
+        except (WmError, KeyboardInterrupt, ExternalShutdownException, RCLError) as error:
+            reason = error if isinstance(error, WmError) else "interrupted"
+            print(f"demo: {reason}; what was seen until then is in the report", file=sys.stderr)  # noqa: T201
+            failed = True
         finally:
             stop(launched)
             rclpy.try_shutdown()
@@ -150,4 +164,4 @@ def main() -> int:
     for path in write(demonstration, folder, {"guard's limit": speed}):
         print(f"demo: wrote {path}")  # noqa: T201
     wanted = [leg for leg in demonstration.legs if leg.name != "into the table"]
-    return 0 if all(leg.reached for leg in wanted) else 1
+    return 0 if not failed and all(leg.reached for leg in wanted) else 1

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import rclpy
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image, JointState
 
 from wm_core.evaluation.demo_report import Demonstration, Leg
@@ -23,9 +24,11 @@ FRAME_PERIOD = 0.5
 class DemoRecorder(Node):
     """Listens to everything from the start; `begin` and `end` say which leg it belongs to."""
 
-    def __init__(self, demonstration: Demonstration) -> None:
+    def __init__(self, demonstration: Demonstration, patience: float) -> None:
+        """`patience`: how long the arm may take to say what it is, s."""
         super().__init__("demo")
         robot_description.declare(self)
+        self.set_parameters([Parameter("description_timeout", value=patience)])
         _, self._robot = robot_description.load(self)
         self._record = demonstration
         self._start: float | None = None
@@ -35,7 +38,7 @@ class DemoRecorder(Node):
         self._heard: set[str] = set()
         self._mode = SafetyStatus.DISARMED
         self.leg_state = PlannerStatus.IDLE
-        self._leg_text = ""
+        self._leg_text = self._goal = self._goal_before = ""
         self.create_subscription(JointState, "joint_states", self._on_joint_state, 100)
         self.create_subscription(SafetyStatus, "safety_guard/status", self._on_guard, 50)
         self.create_subscription(ExecutedDelta, "safety_guard/executed", self._on_executed, 50)
@@ -70,6 +73,7 @@ class DemoRecorder(Node):
     def begin(self, leg: Leg) -> None:
         """What happens from now on belongs to `leg`."""
         leg.began = self._now()
+        self._goal_before = self._goal
         self.leg_state, self._leg_text = PlannerStatus.IDLE, ""
         self._record.legs.append(leg)
         self._leg = leg
@@ -120,7 +124,9 @@ class DemoRecorder(Node):
 
     def _on_reach(self, message: PlannerStatus) -> None:
         self._heard.add("reach")
-        self.leg_state, self._leg_text = message.state, message.text
+        self._goal = message.goal_id
+        if message.goal_id != self._goal_before:  # reach_pose repeats the end of the last goal until it has a new one
+            self.leg_state, self._leg_text = message.state, message.text
 
     def _on_image(self, message: Image) -> None:
         self._heard.add("camera")

@@ -8,8 +8,8 @@ from wm_ros.guard_output import KEEP_GRIPPER
 from wm_ros.msg import ExecutedDelta, SafetyStatus
 
 
-def status_message(result: GuardResult, frame: str, now: float) -> SafetyStatus:
-    """The outcome of one tick at `now` (s, ROS clock)."""
+def status_message(result: GuardResult, refused: str, frame: str, now: float) -> SafetyStatus:
+    """The outcome of one tick at `now` (s, ROS clock), and what was `refused` since the last status."""
     counters = result.counters
     message = SafetyStatus(
         state=int(result.mode),
@@ -17,9 +17,11 @@ def status_message(result: GuardResult, frame: str, now: float) -> SafetyStatus:
         text=result.text,
         scale=float(result.scale),
         active_limits=list(result.active),
+        refused=refused,
         ticks=counters.ticks,
         commands=counters.commands,
         rejected=counters.rejected,
+        late=counters.late,
         expired=counters.expired,
         limited=counters.limited,
         relaxed=counters.relaxed,

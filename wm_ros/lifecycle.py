@@ -116,6 +116,10 @@ class WmNode[Config](LifecycleNode):
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.get_logger().error(f"a transition from '{state.label}' failed: {self.fault}")
+        if self._configured:  # nothing may be left that a second configure would make again
+            fault, self._configured = self.fault, False
+            self._fail_softly("cleaning up", self.cleanup)
+            self.fault = fault
         return TransitionCallbackReturn.SUCCESS
 
     def _outcome(self, done: bool) -> TransitionCallbackReturn:

@@ -69,12 +69,13 @@ def run(make_node: Callable[[], WmNode], *, shared_memory: bool = True) -> None:
         starting = False
         while not told:
             executor.spin_once(timeout_sec=LONGEST_WAIT)
-        if not node.finalized:
-            node.trigger_shutdown()
     except KeyboardInterrupt:
         if not told:
             raise
     finally:
+        # Whatever ended the loop, an error in a callback too: a node that moves an arm still sends its last word, zero.
+        if not starting and not node.finalized:
+            node.trigger_shutdown()
         executor.remove_node(node)
         node.destroy_node()
         executor.shutdown()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import JointState
@@ -19,6 +22,7 @@ from wm_ros.lifecycle import WmNode, status
 from wm_ros.msg import DeltaEECommand, PlannerStatus, SafetyStatus
 
 OLDEST_INPUT = 0.2  # s; nothing is sent on older joint states
+OLDEST_STATUS = 0.5  # s; a guard that says nothing for longer is not there
 VALIDITY = 2.0  # steps for which a command may be obeyed
 IDLE_STATUS_PERIOD = 1.0
 
@@ -37,7 +41,7 @@ class ReachPose(WmNode[ReachConfig]):
         self._robot_config, self._robot = robot_description.load(self)
         self._reach: Reach | None = None
         self._joint_state: tuple[Array, float] | None = None
-        self._guard_state = SafetyStatus.DISARMED
+        self._guard_state, self._guard_heard = SafetyStatus.DISARMED, 0.0
         self._plan, self._count, self._start_error = "", 0, 1.0
         self._commands = self.create_publisher(DeltaEECommand, "delta_command", 10)
         self._status = self.create_publisher(PlannerStatus, "~/status", 10)
@@ -58,7 +62,9 @@ class ReachPose(WmNode[ReachConfig]):
         self._state, self._text = PlannerStatus.IDLE, "waiting for ~/reach, ~/trace or a pose on ~/target"
 
     def deactivate(self) -> None:
-        self._reach = None
+        if self._reach is not None:
+            self._reach = None
+            self._stand_still()
         self.destroy_timer(self._timer)
         self.destroy_timer(self._idle_timer)
         for subscription in self._inputs:
@@ -83,7 +89,7 @@ class ReachPose(WmNode[ReachConfig]):
             self.get_logger().warning(str(error), throttle_duration_sec=1.0)
 
     def _on_guard(self, message: SafetyStatus) -> None:
-        self._guard_state = message.state
+        self._guard_state, self._guard_heard = message.state, self._seconds()
         if self._reach is not None and message.state != SafetyStatus.ARMED:
             self._end(PlannerStatus.FAILED, f"the safety guard is not ARMED any more: {message.text}")
 
@@ -105,22 +111,26 @@ class ReachPose(WmNode[ReachConfig]):
             self._end(PlannerStatus.CANCELLED, "cancelled by request")
         return response
 
-    def _answer(self, response: Trigger.Response, waypoints_from: object) -> Trigger.Response:
+    def _answer(self, response: Trigger.Response, waypoints_from: Callable[[Array], tuple[Array, ...]]) -> Trigger.Response:
         """Start toward the waypoints made from the tool's pose now, or say why not."""
         tool = self._tool()
         if tool is None:
             response.success, response.message = False, f"no joint state within the last {OLDEST_INPUT} s; is the arm running?"
-        elif self._guard_state != SafetyStatus.ARMED:
+        elif not self._armed():
             response.success, response.message = False, "the safety guard is not ARMED; call safety_guard/arm first"
         else:
             try:
-                waypoints = waypoints_from(tool)  # type: ignore[operator]
+                waypoints = waypoints_from(tool)
             except WmError as error:
                 response.success, response.message = False, str(error)
                 return response
             self._begin(waypoints, tool)
             response.success, response.message = True, f"started {self._plan} with {len(waypoints)} waypoints; see ~/status"
         return response
+
+    def _armed(self) -> bool:
+        """Whether the guard says so, and is alive to say it."""
+        return bool(self._guard_state == SafetyStatus.ARMED) and self._seconds() - self._guard_heard <= OLDEST_STATUS
 
     def _begin(self, waypoints: tuple[Array, ...], tool: Array) -> None:
         self._count += 1
@@ -141,6 +151,9 @@ class ReachPose(WmNode[ReachConfig]):
         if tool is None:
             self._end(PlannerStatus.FAILED, f"no joint state within the last {OLDEST_INPUT} s")
             return
+        if not self._armed():
+            self._end(PlannerStatus.FAILED, f"no word from an armed safety guard within the last {OLDEST_STATUS} s")
+            return
         self._reach, step = reach.advance(self._known(), self._reach, tool, now)
         distance = f"{1000 * step.position_error:.1f} mm and {step.rotation_error:.4f} rad away"
         if step.outcome is Outcome.REACHED:
@@ -148,18 +161,18 @@ class ReachPose(WmNode[ReachConfig]):
         elif step.outcome is Outcome.TIMED_OUT:
             self._end(PlannerStatus.FAILED, f"waypoint {self._reach.index + 1} not reached within {self._known().timeout} s: {distance}")
         else:
-            self._commands.publish(self._command(step, now))
+            self._commands.publish(self._command(step.translation, step.rotation, now))
             self._steps += 1
             text = f"waypoint {self._reach.index + 1} of {len(self._reach.waypoints)}: {distance}"
             self._report(PlannerStatus.EXECUTING, text, step.position_error / self._start_error)
 
-    def _command(self, step: reach.Step, now: float) -> DeltaEECommand:
+    def _command(self, translation: Array, rotation: Array, now: float) -> DeltaEECommand:
         duration = 1.0 / self._known().rate
         return delta_message(
             DeltaCommand(
                 frame=self._robot_config.base_link,
-                translation=step.translation,
-                rotation=step.rotation,
+                translation=translation,
+                rotation=rotation,
                 gripper=KEEP_GRIPPER,
                 step=duration,
                 stamp=now,
@@ -170,8 +183,13 @@ class ReachPose(WmNode[ReachConfig]):
             )
         )
 
+    def _stand_still(self) -> None:
+        """One command of zero: the last one must not go on until it expires."""
+        self._commands.publish(self._command(np.zeros(3), np.zeros(3), self._seconds()))
+
     def _end(self, state: int, text: str) -> None:
         self._reach = None
+        self._stand_still()
         if state == PlannerStatus.REACHED:
             self.get_logger().info(f"{self._plan}: {text}")
         else:

@@ -42,10 +42,13 @@ class SafetyGuard(WmNode[GuardConfig]):
 
     def configure(self, config: GuardConfig) -> None:
         robot_config, robot = robot_description.load(self)
-        self._guard = guard.Guard(config, robot.limits, robot.kinematics)
+        is_delta = robot_config.output.kind == "delta"
+        self._guard = guard.Guard(config, robot.limits, robot.kinematics, output_is_delta=is_delta)
         self._state = guard.initial_state(self._guard)
-        self._output = guard_output.make(self, robot_config.output, self._guard.base_frame, config.period)
+        self._joint_names = set(robot.limits.names)
+        self._output = guard_output.make(self, robot_config.output, self._guard.base_frame, config)
         self._on_sim_time = bool(self.get_parameter("use_sim_time").value)
+        self._estop_held, self._refused = False, ""
         self._command: DeltaCommand | None = None
         self._measurement: Measurement | None = None
         self._loop, self._commands, self._joint_states = Loop(config.period), Stream(), Stream()
@@ -60,9 +63,12 @@ class SafetyGuard(WmNode[GuardConfig]):
             self.create_subscription(DeltaEECommand, "delta_command", self._on_command, 10),
             self.create_subscription(JointState, "joint_states", self._on_joint_state, STATE_QOS),
             self.create_subscription(Bool, "estop", self._on_estop_topic, 10),
+            # A button that said so once, before this node was there, is still pressed.
+            self.create_subscription(Bool, "estop", self._on_estop_topic, robot_description.LATCHED),
         ]
         self._offered = [
             self.create_service(Trigger, "~/arm", self._on_arm),
+            self.create_service(Trigger, "~/disarm", self._on_disarm),
             self.create_service(Trigger, "~/estop", self._on_estop),
         ]
         clock = self.get_clock() if self._on_sim_time else self._steady
@@ -75,7 +81,7 @@ class SafetyGuard(WmNode[GuardConfig]):
         for service in self._offered:
             self.destroy_service(service)
         # The sender has stopped; now zero is the last message on the wire.
-        if self._state.mode is not Mode.DISARMED:
+        if self._state.mode is not Mode.DISARMED or self._state.velocity.any():
             self._output.publish_zero(self._now().ros)
         self._state = guard.initial_state(self._guard)
 
@@ -128,6 +134,8 @@ class SafetyGuard(WmNode[GuardConfig]):
         self._command = delta_command(message, received)
 
     def _on_joint_state(self, message: JointState) -> None:
+        if not self._joint_names.intersection(message.name):
+            return  # somebody else's joints, a gripper's
         received = self._now().steady
         self._joint_states.arrived(received)
         self._measurement = measurement(message, received)
@@ -135,6 +143,8 @@ class SafetyGuard(WmNode[GuardConfig]):
     def _tick(self) -> None:
         now = self._now()
         self._loop.tick(now.steady)
+        if now.steady < self._next_wiring - WIRING_PERIOD:  # simulated time began anew
+            self._next_status = self._next_wiring = now.steady
         if now.steady >= self._next_wiring:
             self._next_wiring = now.steady + WIRING_PERIOD
             self._check_wiring(now)
@@ -155,13 +165,15 @@ class SafetyGuard(WmNode[GuardConfig]):
         if result.executed is not None:
             self._publish_executed(result.executed)
         if result.refused:
+            self._refused = result.refused
             self.get_logger().warning(result.refused, throttle_duration_sec=1.0)
         changed = (result.mode, result.code) != self._reported
         if changed and (self._reported is None or result.mode is not self._reported[0]):
             self._announce_mode(result)
         if changed or now.steady >= self._next_status:
             self._reported, self._next_status = (result.mode, result.code), now.steady + STATUS_PERIOD
-            self._status.publish(status_message(result, self._guard.base_frame, now.ros))
+            self._status.publish(status_message(result, self._refused, self._guard.base_frame, now.ros))
+            self._refused = ""
 
     def _announce_mode(self, result: GuardResult) -> None:
         # rclpy ties the severity to the line of code.
@@ -178,11 +190,16 @@ class SafetyGuard(WmNode[GuardConfig]):
         if missing:
             response.success, response.message = False, f"Not armed: {missing}."
             return response
-        wiring = Wiring(self._output.listeners(), self._output.other_publishers())
+        wiring = Wiring(self._output.listeners(), self._output.other_publishers(), estop=self._estop_held)
         self._state, reply = guard.arm(self._guard, self._state, self._measurement, self._now(), wiring)
         response.success, response.message = reply.accepted, reply.text
         if not reply.accepted:
             self.get_logger().warning(reply.text)
+        return response
+
+    def _on_disarm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._state, reply = guard.disarm(self._guard, self._state, self._now())
+        response.success, response.message = reply.accepted, reply.text
         return response
 
     def _on_estop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -191,7 +208,8 @@ class SafetyGuard(WmNode[GuardConfig]):
         return response
 
     def _on_estop_topic(self, message: Bool) -> None:
-        if message.data:
+        self._estop_held = bool(message.data)
+        if self._estop_held:
             self._stop("the estop topic said so")
 
     def _stop(self, why: str) -> None:

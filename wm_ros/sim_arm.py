@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
@@ -23,6 +25,7 @@ from wm_ros.sim_time import SimTime
 from wm_ros.sim_transforms import SimTransforms
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+CENSUS_PERIOD = 0.05  # s; a new publisher is noticed within it, and looking it up costs as much as a command
 COMMAND_TOPICS = {"delta": "arm/delta_command", "joint_velocity": "arm/joint_velocity", "gripper": "arm/gripper"}
 
 
@@ -38,6 +41,7 @@ class SimArm(WmNode[SimConfig]):
         self._tick_loop = Loop(self.time.period)
         self._commands = Stream()
         self._refused = 0
+        self._census, self._next_census = "", 0.0
         self._last_refusal = ""
         self._joint_states = self.create_publisher(JointState, "joint_states", 10)
         self._clock_publisher = self.create_publisher(ClockMessage, "/clock", 10) if self.time.lock_step else None
@@ -139,7 +143,7 @@ class SimArm(WmNode[SimConfig]):
     def _on_gripper(self, message: Float64) -> None:
         self._obey(lambda: self.arm.command_gripper(message.data), None)
 
-    def _obey(self, act: object, step: float | None) -> None:
+    def _obey(self, act: Callable[[], None], step: float | None) -> None:
         """Carry out a command unless somebody else commands the arm too; in lock-step, time then moves on by its step."""
         rivals = self._rivals()
         if rivals:
@@ -147,7 +151,7 @@ class SimArm(WmNode[SimConfig]):
             self._refuse(rivals)
             return
         try:
-            act()  # type: ignore[operator]
+            act()
         except WmError as error:
             self._refuse(str(error))
             return
@@ -157,12 +161,21 @@ class SimArm(WmNode[SimConfig]):
             self._advance(self.time.commanded(step, now))
 
     def _rivals(self) -> str:
-        """A sentence when more than one node publishes on a command topic: then nobody is obeyed."""
-        for topic in COMMAND_TOPICS.values():
-            count = self.count_publishers(topic)
-            if count > 1:
-                return f"{count} publishers on {self.resolve_topic_name(topic)}, 1 is allowed: stop all but the safety guard"
-        return ""
+        """A sentence when more than one node publishes on the command topics, whichever of them: then nobody is obeyed."""
+        now = self._wall()
+        if now >= self._next_census:
+            self._next_census = now + CENSUS_PERIOD
+            self._census = self._take_census()
+        return self._census
+
+    def _take_census(self) -> str:
+        found = [publisher for topic in COMMAND_TOPICS.values() for publisher in self.get_publishers_info_by_topic(topic)]
+        nodes = {(publisher.node_namespace, publisher.node_name) for publisher in found}
+        topics = {publisher.topic_type: publisher for publisher in found}
+        if len(nodes) <= 1 and len(found) == len(topics):
+            return ""
+        names = ", ".join(sorted({f"{namespace.rstrip('/')}/{name}" for namespace, name in nodes}))
+        return f"{len(found)} publishers on the arm's command topics ({names}), 1 node is allowed: stop all but the safety guard"
 
     def _refuse(self, why: str) -> None:
         self._refused += 1

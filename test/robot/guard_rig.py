@@ -34,8 +34,11 @@ def make_config(changes: dict[str, Any] | None = None, **fields: Any) -> GuardCo
     return dataclasses.replace(configuration.replace_flat(shipped, changes or {}, "test"), **fields)
 
 
-def make_guard(changes: dict[str, Any] | None = None, limits: Limits | None = None, **fields: Any) -> guards.Guard:
-    return guards.Guard(make_config(changes, **fields), limits or make_limits(), Kinematics(read_chain(embedded.urdf())))
+def make_guard(
+    changes: dict[str, Any] | None = None, limits: Limits | None = None, output_is_delta: bool = False, **fields: Any
+) -> guards.Guard:
+    chain = read_chain(embedded.urdf())
+    return guards.Guard(make_config(changes, **fields), limits or make_limits(), Kinematics(chain), output_is_delta)
 
 
 class Rig:
@@ -70,6 +73,7 @@ class Rig:
     def arm(self, wiring: guards.Wiring = WIRING, measurement: Measurement | None = None) -> guards.ArmReply:
         self.time += self.period
         self.state, reply = guards.arm(self.guard, self.state, measurement or self.measurement(), self.now, wiring)
+        self.time += 1e-6  # what is commanded next comes after the arming, not with it
         return reply
 
     def tick(self, command: DeltaCommand | None = None, measurement: Measurement | None = None, elapsed: float | None = None) -> Any:

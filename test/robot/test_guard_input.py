@@ -234,6 +234,31 @@ def test_whatever_comes_in_what_goes_out_is_finite_and_inside(values: tuple[floa
         assert (np.abs(np.diff([np.zeros(6), *rig.published], axis=0)) <= GUARD.limits.acceleration * rig.period * (1 + 1e-6)).all()
 
 
+@pytest.mark.parametrize(("name", "value"), [("valid_until", 2147483648.0), ("stamp", 2147483648.0), ("valid_until", 1e12)])
+def test_row_garbage_a_time_that_ros_cannot_hold_is_refused(rig: Rig, name: str, value: float) -> None:
+    result = rig.tick(rig.command((0.01, 0.0, 0.0), **{name: value}))
+    assert result.refused.startswith(sentence(Code.COMMAND_VALUE)[:-1])
+    assert not result.joint_velocity.any()
+
+
+def test_row_garbage_the_last_second_of_ros_will_do_and_zero_is_long_ago(rig: Rig) -> None:
+    assert not rig.tick(rig.command((0.01, 0.0, 0.0), valid_until=2147483647.0)).refused
+    result = rig.tick(rig.command((0.01, 0.0, 0.0), valid_until=0.0))
+    assert "too late" in result.refused
+    assert result.counters.late == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "allowed"), [(0.001, False), (0.0199, False), (0.02, True), (0.019999999, True), (1.0, True), (1.01, False)]
+)
+def test_row_garbage_a_step_is_neither_too_short_nor_too_long(rig: Rig, step: float, allowed: bool) -> None:
+    """A step of 1 ms would be held for 0.1 s, and move a hundred times its delta."""
+    result = rig.tick(rig.command((1e-4, 0.0, 0.0), step=step))
+    assert (not result.refused) == allowed
+    assert allowed or result.refused.startswith(sentence(Code.COMMAND_STEP))
+    assert result.counters.commands == int(allowed)
+
+
 # --- solver ------------------------------------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from wm_core.robot.rotation import pose_error
 from wm_core.robot.singularity import condition_number
 
 OPEN = Workspace()
+WIDE = Workspace(min_x=-0.9, max_x=0.9, min_y=-0.9, max_y=0.9, min_z=0.0, max_z=1.1)
 BOLD = {"tool_speed.linear": 2.0, "tool_speed.angular": 6.0, "singularity.slow": 1e5, "singularity.halt": 1e6}
 """Only the joints' own limits are left to act."""
 
@@ -115,7 +116,7 @@ def differentiated(rig: Rig) -> tuple[Any, Any, Any]:
 def test_row_velocity_acceleration_jerk_of_what_was_published(make_rig: Any, seed: int) -> None:
     """Half the URDF's velocity; acceleration always; jerk in every tick that does not name it."""
     rng = np.random.default_rng(seed)
-    rig = make_rig({"tool_speed.linear": 2.0, "tool_speed.angular": 6.0}, limits=bare_limits())
+    rig = make_rig({"tool_speed.linear": 2.0, "tool_speed.angular": 6.0}, limits=bare_limits(), workspace=WIDE)
     for index in range(1000):
         moves = index % 37 == 0
         twist = rng.normal(size=6) * (0.2, 0.2, 0.2, 0.5, 0.5, 0.5)
@@ -186,7 +187,8 @@ def test_a_twist_in_the_tool_frame_turns_with_the_tool(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_row_tool_speed_is_never_exceeded(rig: Rig, seed: int) -> None:
+def test_row_tool_speed_is_never_exceeded(make_rig: Any, seed: int) -> None:
+    rig = make_rig(workspace=WIDE)
     rng = np.random.default_rng(seed)
     for index in range(800):
         twist = rng.normal(size=6) * 10.0 ** rng.uniform(-2, 12)
@@ -199,7 +201,8 @@ def test_row_tool_speed_is_never_exceeded(rig: Rig, seed: int) -> None:
 # --- delta per policy step ---------------------------------------------------------------------------------------------------------
 
 
-def test_row_delta_per_step_is_clamped_and_both_deltas_are_reported(rig: Rig) -> None:
+def test_row_delta_per_step_is_clamped_and_both_deltas_are_reported(make_rig: Any) -> None:
+    rig = make_rig(workspace=WIDE)
     rig.drive(60, (0.10, 0.0, 0.0))
     rig.tick(rig.command((0.10, 0.0, 0.0), plan_id="one", step_index=7))
     for _ in range(19):
@@ -300,7 +303,7 @@ def test_row_workspace_every_wall_holds_at_full_speed(make_rig: Any, axis: int) 
 
 def test_row_keep_out_sphere_is_not_entered_and_can_be_left(make_rig: Any) -> None:
     centre, radius = np.array([0.62, 0.01, 0.2]), 0.05
-    rig = make_rig(limits=bare_limits(), keep_out=(Sphere(tuple(centre), radius),))
+    rig = make_rig(limits=bare_limits(), workspace=WIDE, keep_out=(Sphere(tuple(centre), radius),))
     nearest = math.inf
     for _ in range(500):
         rig.tick(rig.command((0.02, 0.0, 0.0)))

@@ -94,7 +94,12 @@ def invalid_state(rig: Rig) -> guards.ArmReply:
     return rig.arm(measurement=rig.measurement(position=np.full(6, np.nan)))
 
 
+def estop_held(rig: Rig) -> guards.ArmReply:
+    return rig.arm(guards.Wiring(listeners=1, other_publishers=0, estop=True))
+
+
 REFUSALS = {
+    estop_held: Code.REFUSED_ESTOP,
     none: Code.REFUSED_NO_JOINT_STATE,
     invalid_state: Code.REFUSED_NO_JOINT_STATE,
     stale: Code.REFUSED_STALE_JOINT_STATE,
@@ -285,7 +290,7 @@ TIGHTER = {
     "command.longest": 0.3,
     "joint_state.latch": 0.1,
     "workspace.min_z": 0.1,
-    "workspace.max_x": 0.8,
+    "workspace.max_x": 0.6,
 }
 LOOSER = {
     "tool_speed.linear": 0.3,

@@ -68,6 +68,11 @@ class ArmSystem:
         self.observer.until(armed, f"the guard arms; it said {answers}")
         self.await_status(lambda status: status.state == SafetyStatus.ARMED, "ARMED")
 
+    def trace(self) -> None:
+        """Have reach_pose trace a square, as soon as it knows that the guard is armed."""
+        service = f"{self.namespace}{REACH}/trace"
+        self.observer.until(lambda: self.observer.trigger(service).success, "reach_pose begins")
+
     def close(self) -> None:
         for process in self.processes.values():
             process.end()

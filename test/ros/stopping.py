@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 
 import numpy as np
-from arm_system import AT_REST, REACH, ArmSystem, speed, stamp, wall
+from arm_system import AT_REST, ArmSystem, speed, stamp, wall
 from ros_process import CONFIG
 
 from wm_core import configuration
@@ -58,7 +58,7 @@ def kill_commander(system: ArmSystem, signum: signal.Signals) -> Stop:
     """
     sent = system.observer.hear(DeltaEECommand, "arm/delta_command")
     system.arm()
-    system.observer.trigger(f"{REACH}/trace")
+    system.trace()
     system.await_motion(faster_than=0.2)
     since = wall()
     system.processes["reach_pose"].send(signum)

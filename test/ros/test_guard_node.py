@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from arm_system import CALM, GUARD, REACH, ArmSystem, stamp
 from diagnostic_msgs.msg import DiagnosticArray
-from std_msgs.msg import Bool
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, Float64MultiArray
 
 from wm_ros.conversions import array
 from wm_ros.msg import DeltaEECommand, ExecutedDelta, SafetyStatus
@@ -70,6 +71,9 @@ def test_an_emergency_stop_latches_and_only_arm_leaves_it(armed: ArmSystem, way:
     armed.await_rest()
     armed.await_status(is_stopped, "still STOPPED although commands go on")
     stop()
+    if way == "topic":
+        armed.observer.silence()
+        send(Bool(data=False))
 
 
 def test_garbage_moves_nothing_is_counted_and_three_in_a_second_latch(armed: ArmSystem) -> None:
@@ -180,3 +184,51 @@ def test_statuses_come_at_20_hz_by_their_stamps(system: ArmSystem) -> None:
     system.observer.until(lambda: len(system.statuses) >= seen + 40, "forty statuses")
     gaps = np.diff([stamp(status) for status in system.statuses[seen : seen + 40]])
     assert 0.03 < float(np.median(gaps)) < 0.08
+
+
+def test_arming_is_refused_while_the_estop_topic_says_true(armed: ArmSystem) -> None:
+    press = armed.observer.sender(Bool, "estop")
+    armed.observer.until(lambda: press(Bool(data=True)) or is_stopped(armed.statuses[-1]), "STOPPED")
+    refused = armed.observer.trigger(f"{GUARD}/arm")
+    assert not refused.success
+    assert "emergency stop" in refused.message.lower()
+    press(Bool(data=False))
+    armed.arm()
+
+
+def test_disarming_is_for_an_arm_at_rest(armed: ArmSystem) -> None:
+    assert armed.observer.trigger(f"{GUARD}/disarm").success
+    armed.await_status(lambda status: status.state == SafetyStatus.DISARMED, "DISARMED")
+    armed.arm()
+    stop = armed.feed((0.0, 0.01, 0.0))
+    armed.await_motion()
+    assert not armed.observer.trigger(f"{GUARD}/disarm").success
+    stop()
+
+
+def test_joint_states_of_somebody_else_s_joints_are_not_the_arm_s(armed: ArmSystem) -> None:
+    rejected, ticks = armed.statuses[-1].rejected, armed.statuses[-1].ticks
+    send = armed.observer.sender(JointState, "joint_states")
+    armed.observer.repeat(0.005, lambda: send(JointState(name=["gripper"], position=[0.0], velocity=[0.0])))
+    armed.observer.until(lambda: armed.statuses[-1].ticks > ticks + 400, "two seconds of ticks")
+    assert armed.statuses[-1].state == SafetyStatus.ARMED
+    assert armed.statuses[-1].rejected == rejected
+
+
+def test_a_refused_command_is_named_in_the_status(armed: ArmSystem) -> None:
+    send = armed.observer.sender(DeltaEECommand, "delta_command")
+    armed.observer.repeat(1.0, lambda: send(armed.delta((0.0, 0.01, 0.0), frame="map")))
+    status = armed.await_status(lambda status: status.refused, "a refusal in the status")
+    assert "map" in status.refused
+
+
+def test_a_stranger_on_another_command_topic_of_the_arm_stops_it_too(new_system: object) -> None:
+    system: ArmSystem = new_system().bring_up("sim_arm", "safety_guard", **CALM)  # type: ignore[operator]
+    system.arm()
+    before = system.positions()
+    send = system.observer.sender(Float64MultiArray, "arm/joint_velocity")
+    system.observer.repeat(0.02, lambda: send(Float64MultiArray(data=[0.3, 0.0, 0.0, 0.0, 0.0, 0.0])))
+    system.observer.until(lambda: "/observer" in system.processes["sim_arm"].output(), "the arm refuses, naming the stranger")
+    seen = len(system.joint_states)
+    system.observer.until(lambda: len(system.joint_states) > seen + 100, "a second of joint states")
+    np.testing.assert_allclose(system.positions(), before, atol=0.03)

@@ -46,7 +46,7 @@ def test_guard_and_commander_say_why_when_the_arm_dies(new_system: Callable[[], 
     system = new_system().bring_up()
     progress = system.observer.hear(PlannerStatus, f"{REACH}/status")
     system.arm()
-    assert system.observer.trigger(f"{REACH}/trace").success
+    system.trace()
     system.await_motion()
     system.processes["sim_arm"].send(signal.SIGKILL)
     status = system.await_status(lambda status: status.state == SafetyStatus.STOPPED, "the guard latches")

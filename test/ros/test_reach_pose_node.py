@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -35,7 +36,12 @@ def progress(armed: ArmSystem) -> Iterator[list[PlannerStatus]]:
 
 def ended(system: ArmSystem, progress: list[PlannerStatus], within: float = 30.0) -> PlannerStatus:
     """The first report that ends what was begun after `progress` was cleared."""
-    return system.observer.until(lambda: next((status for status in progress if status.state in FINAL), None), "an end", within)
+
+    def end() -> PlannerStatus | None:
+        begun = itertools.dropwhile(lambda status: status.state != PlannerStatus.EXECUTING, progress)
+        return next((status for status in begun if status.state in FINAL), None)
+
+    return system.observer.until(end, "an end", within)
 
 
 def target(pose: np.ndarray, frame: str = "base_link") -> PoseStamped:
@@ -73,7 +79,7 @@ def test_a_square_is_traced_through_its_corners(armed: ArmSystem, progress: list
     start, seen = armed.tool(), len(armed.joint_states)
     asked = armed.observer.hear(DeltaEECommand, "delta_command")
     progress.clear()
-    assert armed.observer.trigger(f"{REACH}/trace").success
+    armed.trace()
     assert ended(armed, progress).state == PlannerStatus.REACHED
     path = np.array([armed.kinematics.tool_pose(joint_positions(state, arm.JOINTS))[:3, 3] for state in armed.joint_states[seen:]])
     for corner in ((0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE)):
@@ -87,7 +93,7 @@ def test_a_square_is_traced_through_its_corners(armed: ArmSystem, progress: list
 
 def test_it_can_be_cancelled_and_then_stands_still(armed: ArmSystem, progress: list[PlannerStatus]) -> None:
     progress.clear()
-    assert armed.observer.trigger(f"{REACH}/trace").success
+    armed.trace()
     armed.await_motion()
     assert armed.observer.trigger(f"{REACH}/cancel").success
     assert ended(armed, progress).state == PlannerStatus.CANCELLED
@@ -127,7 +133,7 @@ def test_a_bad_target_is_refused_and_nothing_moves(armed: ArmSystem, frame: str,
 
 def test_it_gives_up_when_the_guard_stops(armed: ArmSystem, progress: list[PlannerStatus]) -> None:
     progress.clear()
-    assert armed.observer.trigger(f"{REACH}/trace").success
+    armed.trace()
     armed.await_motion()
     armed.observer.trigger(f"{GUARD}/estop")
     status = ended(armed, progress)

@@ -29,6 +29,8 @@ def past_limit(guard: Guard, observed: Observed) -> str:
 
 def refusal(guard: Guard, state: GuardState, now: Now, wiring: Wiring) -> Refusal | None:
     """Why `state` may not be armed now, or None."""
+    if wiring.estop:
+        return Code.REFUSED_ESTOP, ""
     return _of_the_arm(guard, state, now) or _of_the_input(guard, state, now) or _of_the_wiring(wiring)
 
 

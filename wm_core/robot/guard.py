@@ -1,9 +1,9 @@
 """The safety guard: one pure step per tick, and the state machine around it.
 
-    DISARMED --arm--> ARMED --latch or stop--> STOPPED --arm--> ARMED
+    DISARMED --arm--> ARMED --latch or stop--> STOPPED --arm--> ARMED,  ARMED or STOPPED, at rest --disarm--> DISARMED
 
 A tick validates what came in, latches if it must, and otherwise moves the arm as `motion` allows. Positions are integrated from what
-was published, for as long as it was in force; the measurement only watches.
+was published: a velocity for as long as it was in force, a delta once. The measurement only watches.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 
 from wm_core.robot.arming import age_of, past_limit, refusal
-from wm_core.robot.collision import Clearance
 from wm_core.robot.command import DeltaCommand, Measurement, Now
 from wm_core.robot.guard_config import GuardConfig
 from wm_core.robot.guard_model import Guard
@@ -31,6 +30,7 @@ __all__ = [
     "GuardState",
     "Wiring",
     "arm",
+    "disarm",
     "initial_state",
     "step",
     "stop",
@@ -50,24 +50,27 @@ def step(
     guard: Guard, state: GuardState, command: DeltaCommand | None, measurement: Measurement | None, now: Now
 ) -> tuple[GuardState, GuardResult]:
     """One tick: `command` when a new one came since the last tick, `measurement` the newest joint state, `now` this tick's time."""
+    was_moving = bool(state.velocity.any())
     state = _advance(guard, state, now)
     state = _observe(guard, state, measurement, now)
     state, accepted = _receive(guard, state, command, now)
     state = _watch(guard, state, now)
     if state.mode is not Mode.ARMED and not state.velocity.any():
-        return _at_rest(guard, state, now)
+        return _at_rest(guard, state, now, publish=was_moving or state.mode is Mode.STOPPED)
     posture = guard.kinematics.posture(state.q)
     state, executed = _change_hold(guard, state, accepted, posture.tool, now)
     place = locate(guard, state.q, state.velocity, state.acceleration, posture, state.clearance)
     asked = _asked(state.hold, posture.tool)
     motion = _motion(guard, state, place, asked, now)
-    return _finish(guard, state, place.clearance, motion, asked, executed)
+    return _finish(guard, state, place, motion, asked, executed)
 
 
 def arm(guard: Guard, state: GuardState, measurement: Measurement | None, now: Now, wiring: Wiring) -> tuple[GuardState, ArmReply]:
     """Arm from DISARMED or STOPPED, or say which precondition fails; the commanded position starts at the measured one."""
     if state.mode is Mode.ARMED:
         return state, ArmReply(True, Code.ARMED, sentence(Code.ARMED, "it was already"))
+    if _went_backwards(state, now):
+        state = _forget_times(state, now)
     state = _observe(guard, state, measurement, now)
     refused = refusal(guard, state, now, wiring)
     if refused or state.observed is None:
@@ -83,11 +86,19 @@ def arm(guard: Guard, state: GuardState, measurement: Measurement | None, now: N
         hold=None,
         steady=now.steady,
         ros=now.ros,
+        armed_at=now.steady,
         rejected_at=(),
         tracking_since=None,
         relaxed_run=0,
     )
     return armed, ArmReply(True, Code.ARMED, sentence(Code.ARMED))
+
+
+def disarm(guard: Guard, state: GuardState, now: Now) -> tuple[GuardState, ArmReply]:
+    """Disarm an arm at rest; one that moves goes on as it was, and the reply says so."""
+    if state.velocity.any():
+        return state, ArmReply(False, Code.STILL_MOVING, sentence(Code.STILL_MOVING))
+    return state._replace(mode=Mode.DISARMED, code=Code.DISARMED, detail=""), ArmReply(True, Code.DISARMED, sentence(Code.DISARMED))
 
 
 def stop(guard: Guard, state: GuardState, code: Code, text: str, now: Now) -> GuardState:
@@ -107,25 +118,36 @@ def _latch(state: GuardState, code: Code, detail: str) -> GuardState:
 
 
 def _advance(guard: Guard, state: GuardState, now: Now) -> GuardState:
-    """Time passes: the last velocity was in force until now, or until the arm stopped by itself."""
+    """Time passes: the last velocity was in force until now, or until the arm stopped by itself; a delta was carried out once."""
     counters, period = state.counters, guard.config.period
     if state.steady is None or state.ros is None:
         return state._replace(steady=now.steady, ros=now.ros, refused="")
     elapsed = now.steady - state.steady
     if elapsed > LATE_TICK * period:
         counters = counters._replace(overruns=counters.overruns + 1)
-    held = min(max(elapsed, 0.0), guard.config.output_timeout)
-    backwards = now.ros < state.ros or elapsed < 0.0
+    held = period if guard.output_is_delta else min(max(elapsed, 0.0), guard.config.output_timeout)
+    backwards = _went_backwards(state, now)
     state = state._replace(q=state.q + state.velocity * held, steady=now.steady, ros=now.ros, refused="", counters=counters)
     if elapsed >= guard.config.output_timeout and state.velocity.any():
         state = state._replace(velocity=STILL, acceleration=STILL)
         if state.mode is Mode.ARMED:
             state = _latch(state, Code.TICK_STALLED, f"{elapsed:.3f} s between two ticks")
     if backwards:
-        state = state._replace(observed=None, seen=None)
+        state = _forget_times(state, now)
         if state.mode is Mode.ARMED:
             state = state._replace(mode=Mode.DISARMED, code=Code.CLOCK_BACKWARDS, detail="")
     return state
+
+
+def _went_backwards(state: GuardState, now: Now) -> bool:
+    return (state.steady is not None and now.steady < state.steady) or (state.ros is not None and now.ros < state.ros)
+
+
+def _forget_times(state: GuardState, now: Now) -> GuardState:
+    """Without everything that was timed by a clock that has gone back; input that was heard counts as heard just now."""
+    heard = state.moved_input is not None or state.rejected_at
+    moved_input = now.steady if heard else None
+    return state._replace(observed=None, seen=None, hold=None, moved_input=moved_input, rejected_at=(), tracking_since=None, armed_at=None)
 
 
 def _observe(guard: Guard, state: GuardState, measurement: Measurement | None, now: Now) -> GuardState:
@@ -148,10 +170,13 @@ def _receive(guard: Guard, state: GuardState, command: DeltaCommand | None, now:
         return state, None
     counters = state.counters
     fault = check_command(guard, command, now)
+    if fault is None and state.mode is Mode.ARMED and state.armed_at is not None and command.received <= state.armed_at:
+        fault = Code.COMMAND_STALE, "it came before the guard was armed"
+    well_formed = fault is None or fault[0] is Code.COMMAND_STALE
+    if well_formed and (np.any(command.translation) or np.any(command.rotation)):
+        state = state._replace(moved_input=now.steady)
     if fault is None:
-        moves = bool(np.any(command.translation) or np.any(command.rotation))
-        counters = counters._replace(commands=counters.commands + 1)
-        return state._replace(counters=counters, moved_input=now.steady if moves else state.moved_input), command
+        return state._replace(counters=counters._replace(commands=counters.commands + 1)), command
     code, detail = fault
     state = state._replace(refused=sentence(code, detail))
     if code is Code.COMMAND_STALE:
@@ -247,7 +272,7 @@ def _motion(guard: Guard, state: GuardState, place: Place, asked: Array, now: No
     return move(guard, place, asked)
 
 
-def _at_rest(guard: Guard, state: GuardState, now: Now) -> tuple[GuardState, GuardResult]:
+def _at_rest(guard: Guard, state: GuardState, now: Now, publish: bool) -> tuple[GuardState, GuardResult]:
     """A tick in which nothing may move: zeros, and a report of the step that was cut off."""
     executed = None
     if state.hold is not None:
@@ -255,11 +280,11 @@ def _at_rest(guard: Guard, state: GuardState, now: Now) -> tuple[GuardState, Gua
         state = state._replace(hold=None)
     counters = state.counters._replace(ticks=state.counters.ticks + 1)
     state = state._replace(velocity=STILL, acceleration=STILL, counters=counters)
-    return state, _result(state, STILL, STILL, state.mode is Mode.STOPPED, state.code, state.detail, 0.0, (), executed)
+    return state, _result(state, STILL, STILL, publish, state.code, state.detail, 0.0, (), executed)
 
 
 def _finish(
-    guard: Guard, state: GuardState, clearance: Clearance, motion: Motion, asked: Array, executed: Executed | None
+    guard: Guard, state: GuardState, place: Place, motion: Motion, asked: Array, executed: Executed | None
 ) -> tuple[GuardState, GuardResult]:
     counters = state.counters
     counters = counters._replace(
@@ -277,12 +302,20 @@ def _finish(
         velocity=motion.velocity,
         acceleration=(motion.velocity - state.velocity) / period,
         gripper=_gripper(state, guard.config.gripper.speed * period),
-        clearance=clearance,
+        clearance=place.clearance,
         relaxed_run=state.relaxed_run + 1 if motion.relaxed else 0,
         counters=counters,
     )
     scale = 0.0 if latched else _share(motion.twist, asked)
-    return state, _result(state, motion.velocity, motion.twist, True, state.code, state.detail, scale, motion.active, executed)
+    result = _result(state, motion.velocity, motion.twist, True, state.code, state.detail, scale, motion.active, executed)
+    return state, result._replace(delta=_delta(guard, place, motion.velocity)) if guard.output_is_delta else result
+
+
+def _delta(guard: Guard, place: Place, velocity: Array) -> Array:
+    """The tool's displacement (6,) in base within one period: exact, where twist * period is a first-order guess that adds up."""
+    if not velocity.any():
+        return STILL
+    return pose_error(guard.kinematics.tool_pose(place.q + velocity * guard.config.period), place.posture.tool)
 
 
 def _gripper(state: GuardState, step_size: float) -> float | None:

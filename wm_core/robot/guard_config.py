@@ -91,6 +91,7 @@ class CommandAge:
     steps: float = setting("multiple of the command's step", low=1.0, high=10.0, live=True)
     shortest: float = setting("lower end of the clamp", unit="s", low=0.0, high=1.0, live=True)
     longest: float = setting("upper end of the clamp", unit="s", low=0.0, high=1.0, live=True)
+    shortest_step: float = setting("smallest step a command may have", unit="s", low=0.001, high=1.0)
     longest_step: float = setting("largest step a command may have", unit="s", low=0.001, high=10.0)
     future: float = setting("how far ahead of our clock a header stamp may be", unit="s", low=0.0, high=1.0)
     rejects: int = setting("invalid commands within one second that stop the arm", low=1, high=1000)
@@ -144,6 +145,7 @@ class GuardConfig:
             "collision.stop <= collision.slow": (self.collision.stop, self.collision.slow),
             "singularity.slow <= singularity.halt": (self.singularity.slow, self.singularity.halt),
             "command.shortest <= command.longest": (self.command.shortest, self.command.longest),
+            "command.shortest_step <= command.longest_step": (self.command.shortest_step, self.command.longest_step),
             "joint_state.brake <= joint_state.latch": (self.joint_state.brake, self.joint_state.latch),
         } | {
             f"workspace.min_{axis} < workspace.max_{axis}": (low, high)

@@ -23,6 +23,7 @@ class Guard:
     config: GuardConfig
     limits: Limits
     kinematics: Kinematics
+    output_is_delta: bool = False  # the arm carries out each tick's displacement once, instead of a velocity until the next
     barriers: Barriers = field(init=False, repr=False)
     collision: CollisionModel = field(init=False, repr=False)
     joints: JointRange = field(init=False, repr=False)
@@ -75,6 +76,6 @@ def tighten(guard: Guard, config: GuardConfig, mode: Mode) -> Guard:
             "limits may only be tightened while the guard is armed or stopped",
             got="; ".join(looser),
             allowed="tighter values",
-            mend="disarm first",
+            mend="call ~/disarm first",
         )
-    return Guard(config, guard.limits, guard.kinematics)
+    return Guard(config, guard.limits, guard.kinematics, guard.output_is_delta)

@@ -75,6 +75,7 @@ class GuardState(NamedTuple):
     ros: float | None = None
     moved_input: float | None = None  # steady time of the last command that asked for motion
     rejected_at: tuple[float, ...] = ()  # steady times of the last invalid commands
+    armed_at: float | None = None  # steady time; commands received until then are not obeyed
     tracking_since: float | None = None
     relaxed_run: int = 0
     refused: str = ""  # why this tick's command or joint state was refused
@@ -110,19 +111,21 @@ class GuardResult(NamedTuple):
     refused: str  # why this tick's command or joint state was refused; empty when none was
     counters: Counters
     executed: Executed | None = None
+    delta: Array = STILL  # (6,) displacement of the tool within this tick, m and rotation vector in base; zeros unless output_is_delta
 
 
 @dataclass(frozen=True)
 class Wiring:
-    """What the node sees on the topic that moves the arm."""
+    """What the node sees on the topic that moves the arm, and whether an emergency stop is still held."""
 
     listeners: int
     other_publishers: int
+    estop: bool = False
 
 
 @dataclass(frozen=True)
 class ArmReply:
-    """Whether `~/arm` was granted, and why not."""
+    """Whether `~/arm` or `~/disarm` was granted, and why not."""
 
     accepted: bool
     code: Code

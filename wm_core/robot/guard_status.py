@@ -50,6 +50,8 @@ class Code(StrEnum):
     CLOCK_BACKWARDS = "CLOCK_BACKWARDS"
 
     ARMED = "ARMED"
+    STILL_MOVING = "STILL_MOVING"
+    REFUSED_ESTOP = "REFUSED_ESTOP"
     REFUSED_NO_JOINT_STATE = "REFUSED_NO_JOINT_STATE"
     REFUSED_STALE_JOINT_STATE = "REFUSED_STALE_JOINT_STATE"
     REFUSED_MOVING = "REFUSED_MOVING"
@@ -91,6 +93,8 @@ SENTENCES: dict[Code, str] = {
     Code.TICK_STALLED: "Stopped: the guard itself was held up for longer than the arm waits.",
     Code.CLOCK_BACKWARDS: "Disarmed: ROS time went backwards.",
     Code.ARMED: "Armed.",
+    Code.STILL_MOVING: "Not disarmed: the arm still moves; stop it first.",
+    Code.REFUSED_ESTOP: "Not armed: the emergency stop is still held; release it first.",
     Code.REFUSED_NO_JOINT_STATE: "Not armed: no valid joint state has come in.",
     Code.REFUSED_STALE_JOINT_STATE: "Not armed: the newest joint state is too old.",
     Code.REFUSED_MOVING: "Not armed: the arm moves, or its speed is not known yet.",

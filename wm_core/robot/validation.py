@@ -16,6 +16,11 @@ from wm_core.robot.guard_status import Code
 LARGEST = 1e15
 """Numbers beyond this are garbage: squared they would still be finite, but nobody means them."""
 
+LATEST = 2147483647.0
+"""The last second that a ROS Time can hold."""
+STEP_ROUNDING = 1e-6
+"""Seconds by which a step may fall short of the shortest: messages count whole nanoseconds."""
+
 type Fault = tuple[Code, str]
 
 
@@ -35,12 +40,15 @@ def check_command(guard: Guard, command: DeltaCommand, now: Now) -> Fault | None
     for name in ("gripper", "step", "stamp", "valid_until", "received"):
         if not _usable_number(getattr(command, name)):
             return Code.COMMAND_VALUE, f"{name} is {getattr(command, name)}"
+    for name in ("stamp", "valid_until"):
+        if getattr(command, name) > LATEST:
+            return Code.COMMAND_VALUE, f"{name} is {getattr(command, name)}, allowed up to {LATEST:.0f} s"
     return _check_times(guard.config.command, command, now)
 
 
 def _check_times(age: CommandAge, command: DeltaCommand, now: Now) -> Fault | None:
-    if not 0.0 < command.step <= age.longest_step:
-        return Code.COMMAND_STEP, f"got {command.step} s, allowed up to {age.longest_step} s"
+    if not age.shortest_step - STEP_ROUNDING <= command.step <= age.longest_step:
+        return Code.COMMAND_STEP, f"got {command.step} s, allowed {age.shortest_step} .. {age.longest_step} s"
     timeout = command_timeout(age, command.step)
     if command.stamp > now.ros + age.future:
         return Code.COMMAND_STAMP, f"{command.stamp - now.ros:.3f} s ahead"
