@@ -34,6 +34,7 @@ from wm_ros.msg import PlannerStatus
 RCLError: type[Exception] = rclpy_implementation.RCLError
 PICTURE_SIZE = 240
 START_TIMEOUT, LEG_TIMEOUT = 60.0, 60.0
+ATTEMPTS, ANSWER_TIMEOUT = 4, 5.0
 CONFIG = Path(get_package_share_directory("wm_ros")) / "config"
 BELOW_THE_TABLE = (0.5, 0.0, -0.10, 3.14159, 0.0, 0.0)
 INTO_THE_TABLE_SECONDS = 4.0
@@ -91,7 +92,12 @@ class Demo:
         client = self._node.create_client(Trigger, service)
         self._wait(f"the service {service}", client.service_is_ready, START_TIMEOUT)
         future = client.call_async(Trigger.Request())
-        self._wait(f"the answer of {service}", future.done, START_TIMEOUT)
+        # DDS drops an answer whose reader the server has not discovered yet; every request here may be made twice.
+        for _ in range(ATTEMPTS - 1):
+            if self._node.spin_until(future.done, ANSWER_TIMEOUT):
+                break
+            future = client.call_async(Trigger.Request())
+        self._wait(f"the answer of {service}", future.done, ANSWER_TIMEOUT)
         answer = future.result()
         self._node.destroy_client(client)
         if answer is None or not answer.success:

@@ -23,6 +23,7 @@ from std_srvs.srv import Trigger
 from wm_ros import dds
 
 BATCH = 20
+ASK_AGAIN = 3.0  # s
 PATIENCE = 20.0  # s; how long an event may take that has no bound of its own
 
 
@@ -42,6 +43,7 @@ class Observer:
         self._executor = EventsExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._repeating: list[Timer] = []
+        self._clients: dict[str, Any] = {}
 
     def close(self) -> None:
         self._executor.remove_node(self.node)
@@ -89,13 +91,19 @@ class Observer:
         self._repeating.clear()
 
     def call(self, kind: type, service: str, request: Any, within: float = PATIENCE) -> Any:
-        """The answer of a service."""
-        client = self.node.create_client(kind, service)
+        """The answer of a service; asked again when none comes, since DDS drops an answer whose reader it has not discovered yet."""
+        client = self._clients.get(service)
+        if client is None:
+            client = self._clients[service] = self.node.create_client(kind, service)
         self.until(client.service_is_ready, f"service {service}", within)
-        future = client.call_async(request)
-        self.until(future.done, f"answer of {service}", within)
-        self.node.destroy_client(client)
-        return future.result()
+        asked: list[tuple[float, Any]] = []
+
+        def answered() -> Any:
+            if not asked or time.monotonic() - asked[-1][0] > ASK_AGAIN:
+                asked.append((time.monotonic(), client.call_async(request)))
+            return next((future for _, future in asked if future.done()), None)
+
+        return self.until(answered, f"answer of {service}", within).result()
 
     def trigger(self, service: str) -> Trigger.Response:
         return self.call(Trigger, service, Trigger.Request())

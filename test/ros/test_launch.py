@@ -92,9 +92,9 @@ def test_a_launch_in_a_namespace_arms_only_when_told_and_sigint_ends_all_of_it(l
     system = launched("namespace:=left", namespace="/left")
     assert {status.state for status in system.statuses} == {SafetyStatus.DISARMED}
     assert not system.sent
-    topics = set(system.observer.topics())
-    assert {"/left/joint_states", "/left/delta_command", "/left/arm/delta_command", "/left/camera/front/image_raw"} <= topics
-    assert not topics & {"/joint_states", "/delta_command", "/arm/delta_command"}
+    wanted = {"/left/joint_states", "/left/delta_command", "/left/arm/delta_command", "/left/camera/front/image_raw"}
+    system.observer.until(lambda: wanted <= set(system.observer.topics()), "every topic is in the namespace")
+    assert not set(system.observer.topics()) & {"/joint_states", "/delta_command", "/arm/delta_command"}
     system.arm()
     system.trace()
     system.await_motion()
