@@ -32,8 +32,8 @@ from wm_ros.demo_recorder import DemoRecorder
 from wm_ros.msg import PlannerStatus
 
 RCLError: type[Exception] = rclpy_implementation.RCLError
-# Larger pictures than the default's for the report, but seldom: drawing one holds up the arm's joint states.
-PICTURE_SIZE, PICTURE_RATE = 160, 2.0
+# Larger pictures than the default's for the report, but seldom: they cost time that the nodes need.
+PICTURE_SIZE, PICTURE_RATE = 240, 2.0
 START_TIMEOUT, LEG_TIMEOUT = 60.0, 60.0
 ATTEMPTS, ANSWER_TIMEOUT = 4, 5.0
 CONFIG = Path(get_package_share_directory("wm_ros")) / "config"

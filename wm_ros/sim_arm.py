@@ -88,6 +88,7 @@ class SimArm(WmNode[SimConfig]):
             overruns=self._tick_loop.overruns,
             longest=round(self._tick_loop.longest, 4),
             behind=round(self.time.behind, 3),
+            skipped_pictures=self._cameras.skipped,
         )
         level = DiagnosticStatus.ERROR if rivals else DiagnosticStatus.WARN if self._refused else DiagnosticStatus.OK
         text = rivals or self._last_refusal or "accepting"
