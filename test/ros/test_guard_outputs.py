@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -51,16 +52,26 @@ def test_joint_velocities_drive_the_arm(new_system: Callable[[], ArmSystem], tmp
     assert (np.abs(velocities) <= VELOCITY_FRACTION * np.array([segment.velocity for segment in arm.SEGMENTS]) + 1e-9).all()
 
 
+BUILD_SERVO_MESSAGES = """
+import sys
+from pathlib import Path
+from embedded_ros.interfaces import Definitions, install
+from embedded_ros.prefix import Prefix
+
+install(Definitions("moveit_msgs", Path(sys.argv[1])), python_package=True, prefix=Prefix(Path(sys.argv[2])))
+"""
+
+
 @pytest.fixture(scope="module")
 def moveit(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What processes need in their environment to find moveit_msgs; where it is not installed its one service is built here."""
     if find_spec("moveit_msgs"):
         return {}
-    from embedded_ros.interfaces import Definitions, install
     from embedded_ros.prefix import Prefix
 
     prefix = Prefix(tmp_path_factory.mktemp("moveit"))
-    install(Definitions("moveit_msgs", HERE / "servo_interfaces"), python_package=True, prefix=prefix)
+    # In a process of its own: the generators' templates take over sys.stdout, which pytest changes from test to test.
+    subprocess.run([sys.executable, "-c", BUILD_SERVO_MESSAGES, str(HERE / "servo_interfaces"), str(prefix.root)], check=True)
     folders = {"AMENT_PREFIX_PATH": prefix.root, "LD_LIBRARY_PATH": prefix.libraries, "PYTHONPATH": prefix.site_packages}
     return {name: f"{folder}:{os.environ.get(name, '')}".rstrip(":") for name, folder in folders.items()}
 
