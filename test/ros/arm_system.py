@@ -124,6 +124,11 @@ class ArmSystem:
         """Wait until the arm is measured to move, rad/s."""
         self.observer.until(lambda: self.speed() > faster_than, lambda: f"the arm moves; {self.statuses[-1:]}")
 
+    def pause(self, seconds: float) -> None:
+        """Let that much ROS time pass."""
+        end = self.observer.now() + seconds
+        self.observer.until(lambda: self.observer.now() >= end, "time passes")
+
     def await_rest(self, within: float = 10.0) -> None:
         """Wait until the arm is at rest in twenty joint states in a row."""
         seen = len(self.joint_states)

@@ -39,20 +39,21 @@ class Stop:
         return self.output <= self.output_bound and self.rest <= self.rest_bound
 
 
-def kill_guard(system: ArmSystem, signum: signal.Signals) -> Stop:
-    """Send `signum` to the guard of a fresh system while it drives the arm, commands still coming in."""
+def kill_guard(system: ArmSystem, signum: signal.Signals, delay: float = 0.0) -> Stop:
+    """Send `signum` to the guard of a fresh system `delay` s after the arm began to move, commands still coming in."""
     sent = system.observer.hear(DeltaEECommand, "arm/delta_command")
     system.arm()
     system.feed(FAST)
     system.await_motion(faster_than=0.2)
+    system.pause(delay)
     since = wall()
     system.processes["safety_guard"].send(signum)
     rest = system.time_to_rest(since)
     return Stop(_last_moving(sent) - since, GUARD_BOUND, rest, GUARD_BOUND)
 
 
-def kill_commander(system: ArmSystem, signum: signal.Signals) -> Stop:
-    """Send `signum` to reach_pose while it traces a square.
+def kill_commander(system: ArmSystem, signum: signal.Signals, delay: float = 0.0) -> Stop:
+    """Send `signum` to reach_pose `delay` s after the arm began to trace a square: at another moment between two of its commands.
 
     The guard's output is zero within timeout + v/a + 2 ticks; the arm lags behind its commands by its own settling time.
     """
@@ -60,6 +61,7 @@ def kill_commander(system: ArmSystem, signum: signal.Signals) -> Stop:
     system.arm()
     system.trace()
     system.await_motion(faster_than=0.2)
+    system.pause(delay)
     since = wall()
     system.processes["reach_pose"].send(signum)
     rest = system.time_to_rest(since, watched=1.2)
