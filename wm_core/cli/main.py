@@ -31,7 +31,9 @@ def run_demo(chosen: argparse.Namespace) -> int:
     """The demonstration is a ROS program; this room knows no ROS, so it hands over to `ros2 run`."""
     if shutil.which("ros2") is None:
         raise WmError(
-            "the demonstration needs the ros2 command line", got="none on PATH", mend="call it as ./wm demo without WM_ROS_TOOLS=0, or source a ROS 2 with wm_ros"
+            "the demonstration needs the ros2 command line",
+            got="none on PATH",
+            mend="call it as ./wm demo, without WM_ROS_TOOLS=0, or source a ROS 2 with wm_ros",
         )
     os.execvp("ros2", ["ros2", "run", "wm_ros", "demo", "--out", str(chosen.out.resolve())])
 
