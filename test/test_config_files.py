@@ -11,13 +11,24 @@ from pathlib import Path
 import pytest
 
 from wm_core.configuration import Setting, read
+from wm_core.data.collect import CollectConfig
 from wm_core.robot.guard_config import GuardConfig
 from wm_core.robot.reach import ReachConfig
 from wm_core.robot.robot_config import RobotConfig
 from wm_core.simulation.sim_config import SimConfig
+from wm_core.training.decoder_config import DecoderTraining
+from wm_core.training.encoder_config import ConvolutionalTraining, DistilledTraining, MaskedTraining
+from wm_core.training.train_config import TrainConfig
+from wm_core.vision.timm_encoder import TimmEncoderConfig
+from wm_core.world_model.model_config import WorldModelConfig
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 CLASSES = {"sim_arm": SimConfig, "safety_guard": GuardConfig, "reach_pose": ReachConfig, "ur5e": RobotConfig}
+CLASSES |= {"collect": CollectConfig}
+CLASSES |= {"encoder_convolutional": ConvolutionalTraining, "encoder_masked": MaskedTraining, "encoder_distilled": DistilledTraining}
+CLASSES |= {"encoder_dinov3": TimmEncoderConfig, "decoder": DecoderTraining}
+CLASSES |= {"train_embedded": TrainConfig, "train_full": TrainConfig}
+CLASSES |= {"world_model_embedded": WorldModelConfig, "world_model_full": WorldModelConfig}
 
 
 def keys_with_comments(text: str) -> Iterator[tuple[str, str]]:

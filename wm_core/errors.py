@@ -33,6 +33,18 @@ class SimulationError(WmError):
     """The embedded arm was asked for something it cannot do."""
 
 
+class WorldModelError(WmError):
+    """Latents, actions or labels that the world model cannot take."""
+
+
+class CheckpointError(WmError):
+    """A checkpoint that is missing, damaged, or made for something else than what runs."""
+
+
+class VisionError(WmError):
+    """An encoder, a decoder or their weights that do not fit the pictures or tokens they are given."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence fragment that names the known word closest to `name`, for error messages."""
     known = sorted(known)

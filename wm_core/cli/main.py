@@ -19,6 +19,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo = verbs.add_parser("demo", help="bring up the simulated arm behind its guard, move it, and leave a report with a picture")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), help="directory of the report (default: out/demo)")
     demo.set_defaults(run=run_demo)
+    train = verbs.add_parser("train", help="train the world model on LeRobot datasets")
+    train.add_argument(
+        "--config", type=Path, default=Path("config/train_embedded.yaml"), help="what to train (default: the embedded model)"
+    )
+    train.add_argument("--out", type=Path, default=Path("out/train"), help="directory of checkpoints and metrics (default: out/train)")
+    train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint there")
+    train.add_argument("--dry-run", action="store_true", help="say what will be read and what it will cost, and stop")
+    train.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings in place of the file's, e.g. run.steps=2000")
+    train.set_defaults(run=run_train)
     chosen = parser.parse_args(arguments)
     try:
         return int(chosen.run(chosen))
@@ -36,6 +45,14 @@ def run_demo(chosen: argparse.Namespace) -> int:
             mend="call it as ./wm demo, without WM_ROS_TOOLS=0, or source a ROS 2 with wm_ros",
         )
     os.execvp("ros2", ["ros2", "run", "wm_ros", "demo", "--out", str(chosen.out.resolve())])
+
+
+def run_train(chosen: argparse.Namespace) -> int:
+    """Only this verb waits for torch to be imported."""
+    from wm_core.training.train import train
+
+    train(chosen.config, chosen.overrides, chosen.out, chosen.resume, chosen.dry_run, say=print)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""LeRobot datasets in and out: collecting with the embedded arm, exact reading, mixtures, token cache, inspection."""

@@ -1,0 +1,141 @@
+"""Writing LeRobot v3 datasets through the `lerobot` package, whole or not at all.
+
+The set grows in a folder beside its place and is moved there when it is complete, so whatever stands at `root` can be read: the package
+loses every episode since its last `finalize()` when it is killed. Importing it takes ten seconds, so it is imported when first needed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from wm_core.configuration import setting
+from wm_core.data.episode import Episode
+from wm_core.data.errors import DatasetError, EpisodeError
+
+STAMP, AGE, VALID = "stamp", "age", "valid"
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """How pictures become video."""
+
+    codec: str = setting("Codec of the videos", choices=("h264", "hevc", "libsvtav1"))
+    quality: int = setting("Constant rate factor: smaller is closer to the pictures, and larger on disk", low=0, high=51)
+    chroma: str = setting("Pixel format; yuv420p keeps colour at half the resolution", choices=("yuv420p", "yuv444p"))
+    key_frame_every: int = setting("Frames between key frames; reading at random is fastest with few", low=1, high=300)
+    file_size: float = setting("A video or table file is closed at this size", unit="MB", low=0.01, high=2000.0)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What every row of a dataset holds: cameras with height and width, and columns with the names of their numbers."""
+
+    fps: int
+    robot: str
+    cameras: Mapping[str, tuple[int, int]]
+    columns: Mapping[str, Sequence[str]]
+
+    def streams(self) -> list[str]:
+        """What has an age and a validity in every row."""
+        return [*self.cameras, *self.columns]
+
+    def features(self) -> dict[str, dict[str, Any]]:
+        """In the words of LeRobot."""
+        axes = ["height", "width", "channels"]
+        features: dict[str, dict[str, Any]] = {
+            name: {"dtype": "video", "shape": (*size, 3), "names": axes} for name, size in self.cameras.items()
+        }
+        for name, parts in self.columns.items():
+            features[name] = {"dtype": "float32", "shape": (len(parts),), "names": list(parts)}
+        features[STAMP] = {"dtype": "float64", "shape": (1,), "names": None}
+        for mark in (AGE, VALID):
+            features[mark] = {"dtype": "float32", "shape": (len(self.streams()),), "names": self.streams()}
+        return features
+
+
+class DatasetWriter:
+    """Appends episodes; use it with `with`. Leaving the block completes the set, an error on the way leaves nothing behind."""
+
+    def __init__(self, root: Path, layout: Layout, video: VideoSettings) -> None:
+        import av.logging
+        import datasets
+        from lerobot.configs import RGBEncoderConfig
+        from lerobot.datasets import LeRobotDataset
+
+        if root.exists():
+            raise DatasetError("there is something at the place of the new dataset", got=root, mend="remove it, or give another place")
+        av.logging.set_libav_level(av.logging.ERROR)
+        datasets.disable_progress_bars()
+        self.root, self._layout = root, layout
+        self._growing = root.with_name(f".{root.name}.{os.getpid()}.growing")
+        self._growing.parent.mkdir(parents=True, exist_ok=True)
+        encoder = RGBEncoderConfig(vcodec=video.codec, crf=video.quality, pix_fmt=video.chroma, g=video.key_frame_every)
+        self._dataset: Any = LeRobotDataset.create(
+            repo_id=f"local/{root.name}",
+            fps=layout.fps,
+            features=layout.features(),
+            root=self._growing,
+            robot_type=layout.robot,
+            rgb_encoder=encoder,
+            encoder_threads=1,
+            video_backend="pyav",  # else the package looks for torchcodec's libraries, at length
+            video_files_size_in_mb=video.file_size,
+            data_files_size_in_mb=video.file_size,
+        )
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._dataset.finalize()
+        if error is None:
+            self._growing.rename(self.root)
+        else:
+            shutil.rmtree(self._growing, ignore_errors=True)
+
+    def write(self, episode: Episode) -> None:
+        """Check, append and encode one episode."""
+        episode.check()
+        self._compare(episode)
+        for row in self._rows(episode):
+            self._dataset.add_frame(row)
+        self._dataset.save_episode(parallel_encoding=False)
+        self._count_frames(len(episode))
+
+    def _compare(self, episode: Episode) -> None:
+        sizes = {name: tuple(picture.shape[1:3]) for name, picture in episode.images.items()}
+        widths = {name: column.shape[1] for name, column in episode.columns.items()}
+        expected = {name: len(parts) for name, parts in self._layout.columns.items()}
+        if sizes != {name: tuple(size) for name, size in self._layout.cameras.items()} or widths != expected:
+            raise EpisodeError(
+                "the episode is not laid out as its dataset", got=f"{sizes}, {widths}", allowed=f"{dict(self._layout.cameras)}, {expected}"
+            )
+
+    def _rows(self, episode: Episode) -> list[dict[str, Any]]:
+        streams, rows = self._layout.streams(), len(episode)
+        ages = np.stack([episode.ages.get(name, np.zeros(rows)) for name in streams], axis=1).astype(np.float32)
+        valid = np.stack([episode.valid.get(name, np.ones(rows)) for name in streams], axis=1).astype(np.float32)
+        columns = {name: column.astype(np.float32) for name, column in episode.columns.items()}
+        return [
+            {name: pictures[row] for name, pictures in episode.images.items()}
+            | {name: column[row] for name, column in columns.items()}
+            | {STAMP: episode.stamps[row : row + 1], AGE: ages[row], VALID: valid[row], "task": episode.task}
+            for row in range(rows)
+        ]
+
+    def _count_frames(self, rows: int) -> None:
+        """The package has been seen to drop frames and keep the rows; an episode counts only when both agree."""
+        latest = self._dataset.meta.latest_episode
+        for name in self._layout.cameras:
+            seconds = latest[f"videos/{name}/to_timestamp"][0] - latest[f"videos/{name}/from_timestamp"][0]
+            frames = round(seconds * self._layout.fps)
+            if frames != rows:
+                raise DatasetError(f"the video of {name} and its rows disagree", got=f"{frames} frames", allowed=f"{rows} rows")

@@ -1,0 +1,1 @@
+"""Training: encoders and decoders, the world model, fine-tuning."""

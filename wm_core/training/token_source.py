@@ -1,0 +1,94 @@
+"""Clips of latents out of a mixture's token cache: where training meets the data room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import torch
+
+from wm_core import configuration
+from wm_core.data.dataset_config import DatasetConfig
+from wm_core.data.loader import Batch, ClipStream
+from wm_core.data.mixture import Mixture, Source
+from wm_core.data.reader import DatasetReader
+from wm_core.data.token_cache import CachedReader, Encoder, Plan, TokenCache, folder_for
+from wm_core.training.clips import LatentClips
+from wm_core.training.train_config import DataConfig
+from wm_core.vision.encoder import Encoder as VisionEncoder
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """The readers of all sources and the cache of their latents, nothing encoded yet."""
+
+    config: DataConfig
+    readers: tuple[DatasetReader, ...]
+    cache: TokenCache
+
+    def plan(self) -> Plan:
+        return self.cache.plan(list(self.readers))
+
+    def fill(self, announce: Callable[[Plan], None]) -> list[str]:
+        """Encode what is missing; returns a line for each episode that was skipped."""
+        return [f"{skip.dataset} {skip.episode}: {skip.reason}" for skip in self.cache.fill(list(self.readers), announce)]
+
+    def source(self, batch: int, rank: int = 0, world: int = 1, evaluation: bool = False) -> TokenSource:
+        """Clips of the training episodes, or of the held-out ones."""
+        given = zip(self.readers, self.config.sources, strict=True)
+        sources = [Source(CachedReader(reader, self.cache), one.labelled, one.weight) for reader, one in given]
+        mixture = Mixture(sources, self.config.clip, self.config.mixture, evaluation=evaluation)
+        return TokenSource(ClipStream(mixture, batch, self.config.workers, rank, world), tuple(reader.name for reader in self.readers))
+
+    def hash(self) -> str:
+        """Of what the data are: which datasets, and every draw from them."""
+        fingerprints = [f"{reader.name} {reader.metadata.fingerprint}" for reader in self.readers]
+        text = "\n".join([*fingerprints, str(self.config.clip), str(self.config.mixture)])
+        return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def open_datasets(config: DataConfig, beside: Path, encoder: Encoder) -> Datasets:
+    """The datasets of a configuration whose relative paths begin at `beside`; each is checked against its description."""
+    readers = []
+    for one in config.sources:
+        description = configuration.read(DatasetConfig, beside / one.description)
+        readers.append(DatasetReader(beside / Path(one.root).expanduser(), description, config.preprocessing))
+    root = beside / Path(config.cache).expanduser()
+    folder = folder_for(root, encoder, config.preprocessing, config.cache_bits)
+    return Datasets(config, tuple(readers), TokenCache(folder, encoder, config.preprocessing, config.cache_bits))
+
+
+class TokenSource:
+    """A ClipSource over a ClipStream whose readers give tokens."""
+
+    def __init__(self, stream: ClipStream, names: tuple[str, ...]) -> None:
+        self._stream, self._names = stream, names
+
+    def __iter__(self) -> Iterator[LatentClips]:
+        return (self._clips(batch) for batch in self._stream)
+
+    def state_dict(self) -> dict[str, int]:
+        return self._stream.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._stream.load_state_dict(state)
+
+    def _clips(self, batch: Batch) -> LatentClips:
+        ids = tuple(
+            f"{self._names[source]} {episode}" for source, episode in zip(batch.source.tolist(), batch.episode.tolist(), strict=True)
+        )
+        known = batch.state_mask[:, None].expand(batch.action_mask.shape)
+        return LatentClips(batch.frames.float(), batch.actions, batch.action_mask, batch.labelled, ids, batch.state, known)
+
+
+class PatchEncoder:
+    """A frozen encoder of the vision room as the token cache takes it: patch tokens alone."""
+
+    def __init__(self, encoder: VisionEncoder) -> None:
+        self._encoder = encoder
+        self.name, self.hash, self.grid, self.dim = encoder.name, encoder.weight_hash, encoder.grid, encoder.dim
+
+    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+        return self._encoder(frames).patches

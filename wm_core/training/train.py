@@ -1,0 +1,99 @@
+"""From a configuration to a trained world model: `wm train`."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from wm_core.training import clips, dry_run, train_config
+from wm_core.training.clips import LatentClips
+from wm_core.training.distributed import Processes, joined
+from wm_core.training.errors import TrainingError
+from wm_core.training.token_source import Datasets, PatchEncoder, open_datasets
+from wm_core.training.train_config import TrainConfig
+from wm_core.training.trainer import Trainer
+from wm_core.vision.load import load_encoder
+from wm_core.world_model.checkpoint import Provenance
+
+Say = Callable[[str], None]
+
+
+def train(path: Path, overrides: Sequence[str], folder: Path, resume: bool, dry: bool, say: Say) -> None:
+    """Train what the YAML at `path` describes into `folder`, or with `dry` say what that would cost and write no checkpoint."""
+    config = train_config.read(path, overrides)
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    with joined(config.run.device) as processes:
+        encoder = PatchEncoder(load_encoder(config.data.encoder, processes.device))
+        _check_encoder(config, encoder)
+        datasets = open_datasets(config.data, path.parent, encoder)
+        if processes.first:
+            for line in dry_run.describe(config, datasets):
+                say(line)
+        if dry:
+            _say_cost(config, processes, folder, say)
+            return
+        for line in datasets.fill(lambda plan: say(plan.text()) if plan.frames else None):
+            say(f"skipped {line}")
+        _trainer(config, datasets, encoder, processes, folder, resume).run()
+
+
+def _trainer(config: TrainConfig, datasets: Datasets, encoder: PatchEncoder, processes: Processes, folder: Path, resume: bool) -> Trainer:
+    statistics = clips.measure(datasets.source(config.run.batch), config.data.statistics_batches)
+    source = datasets.source(config.run.batch, processes.rank, processes.world)
+    provenance = Provenance(encoder.name, encoder.hash, data_hash=datasets.hash(), git_revision=_revision())
+    return Trainer(config, source, statistics, provenance, folder, processes, resume)
+
+
+def _say_cost(config: TrainConfig, processes: Processes, folder: Path, say: Say) -> None:
+    """The network does the same work on noise as on latents, so nothing has to be encoded to know its cost."""
+    noise = _Noise(config)
+    trainer = Trainer(config, noise, clips.measure(noise, 1), Provenance("none", ""), folder / ".dry_run", processes)
+    cost = dry_run.measure(trainer)
+    if processes.first:
+        for line in cost.lines():
+            say(line)
+
+
+class _Noise:
+    """Clips of the shape of the configured ones that hold noise."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        model, frames, batch = config.model, config.data.clip.frames, config.run.batch
+        draw = torch.Generator().manual_seed(0)
+        latents = torch.randn(batch, frames, model.grids[0][0] * model.grids[0][1], model.latent_dim, generator=draw)
+        actions, known = torch.randn(batch, frames, model.action_dim, generator=draw), torch.ones(batch, frames, dtype=torch.bool)
+        self._clips = LatentClips(latents, actions, known, known[:, 0], ("noise",) * batch)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        while True:
+            yield self._clips
+
+    def state_dict(self) -> dict[str, int]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        pass
+
+
+def _check_encoder(config: TrainConfig, encoder: PatchEncoder) -> None:
+    model = config.model
+    if (encoder.dim, encoder.grid) != (model.latent_dim, model.grids[0]):
+        raise TrainingError(
+            f"the model is not made for the encoder {encoder.name}",
+            got=f"latent_dim {model.latent_dim}, grid {model.grids[0]}",
+            allowed=f"latent_dim {encoder.dim}, grid {encoder.grid}",
+            mend="change model.latent_dim and model.grids, or data.encoder",
+        )
+
+
+def _revision() -> str:
+    """The git revision of this code; empty where it is installed without one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,132 @@
+"""Everything a training has to find again to go on as if it had never stopped, in a checkpoint's directory.
+
+What is drawn in a step is a function of the seed and the step (schedule.py), so no generator's state has to be kept.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from wm_core import configuration
+from wm_core.errors import CheckpointError
+from wm_core.training import optimiser as adam
+from wm_core.training import train_config
+from wm_core.training.distributed import Processes, whole
+from wm_core.training.errors import TrainingError
+from wm_core.training.train_config import TrainConfig
+from wm_core.world_model import checkpoint
+from wm_core.world_model.checkpoint import Checkpoint, Provenance
+from wm_core.world_model.ema import Ema
+from wm_core.world_model.normalisation import Statistics
+
+STATE = "training_state"
+CONFIG = "train_config"
+MAY_DIFFER = ("steps", "device", "precision", "strategy", "threads", "log_every", "checkpoint_every", "keep")
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What a checkpoint tells beside weights and optimiser."""
+
+    config: TrainConfig
+    statistics: Mapping[str, Statistics]
+    provenance: Provenance
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is: the step that is next, the place in the data, and the metrics last measured."""
+
+    step: int
+    source: Mapping[str, int]
+    metrics: Mapping[str, float]
+
+
+def name_of(step: int) -> str:
+    """The directory of a checkpoint; they sort by step."""
+    return f"step_{step:09d}"
+
+
+def save(
+    saving: Saving, network: nn.Module, average: Ema, optimiser: torch.optim.Optimizer, progress: Progress, processes: Processes
+) -> None:
+    """Write folder/step_...; all processes take part, the first one writes, and all fail if it cannot."""
+    model = {name: whole(value) for name, value in network.state_dict().items()}
+    ema = {name: whole(value) for name, value in average.network.state_dict().items()}
+    state = adam.state_of(optimiser, network)
+    error: CheckpointError | None = None
+    if processes.first:
+        records: dict[str, Any] = {
+            STATE: {"step": progress.step, "ema_updates": average.updates, "source": dict(progress.source)},
+            CONFIG: train_config.record(saving.config),
+        }
+        provenance = replace(saving.provenance, step=progress.step, metrics=dict(progress.metrics))
+        config = saving.config.world_model
+        error = _written(saving, Checkpoint(config, model, ema, saving.statistics, provenance, {STATE: state}, records))
+    failed = float(processes.total(torch.tensor(float(error is not None), device=processes.device)))
+    if error is not None:
+        raise error
+    if failed:
+        raise TrainingError("the first process could not write the checkpoint", got=name_of(progress.step), mend="see its own error")
+
+
+def _written(saving: Saving, whole_checkpoint: Checkpoint) -> CheckpointError | None:
+    name = name_of(whole_checkpoint.provenance.step)
+    try:
+        checkpoint.save(saving.folder, name, whole_checkpoint)
+        _forget_old(saving.folder, saving.config.run.keep)
+    except CheckpointError as error:
+        return error
+    except (SafetensorError, OSError) as error:
+        shutil.rmtree(saving.folder / f".{name}.partial", ignore_errors=True)
+        mend = f"free space or rights under {saving.folder}, then go on with --resume"
+        return CheckpointError("the checkpoint cannot be written", got=error, mend=mend)
+    return None
+
+
+def _forget_old(folder: Path, keep: int) -> None:
+    """Remove all but the newest; first out of sight, so that a kill leaves no half of one to be found."""
+    for old in sorted(folder.glob("step_*"))[:-keep]:
+        hidden = old.with_name(f".{old.name}.removed")
+        os.rename(old, hidden)
+    for hidden in folder.glob(".step_*.removed"):
+        shutil.rmtree(hidden)
+
+
+def restore(saved: Checkpoint, network: nn.Module, average: Ema) -> tuple[int, dict[str, int]]:
+    """Weights into network and average, before they are shared out; the step that is next, and the place in the data."""
+    try:
+        record = saved.records[STATE]
+        step, updates = int(record["step"]), int(record["ema_updates"])
+        source = {str(key): int(value) for key, value in record["source"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        mend = "resume from a checkpoint that training wrote"
+        raise CheckpointError("the checkpoint has no state of a training", got=f"{STATE}: {error!r}", mend=mend) from error
+    checkpoint.fill(network, saved.model, "model")
+    checkpoint.fill(average.network, saved.ema, "ema")
+    average.updates = updates
+    return step, source
+
+
+def require_same(saved: Checkpoint, config: TrainConfig) -> None:
+    """Refuse to resume a training as another one; only what does not change what is learned may differ."""
+    earlier = configuration.build(TrainConfig, saved.records.get(CONFIG, {}), f"the checkpoint's {CONFIG}.json")
+    settled = replace(earlier, run=replace(earlier.run, **{name: getattr(config.run, name) for name in MAY_DIFFER}))
+    if settled == config:
+        return
+    before, now = (configuration.flatten(one) for one in (settled, config))
+    differing = [name for name in now if name not in before or before[name][0] != now[name][0]]
+    got = ", ".join(f"{name}: {now[name][0]}" for name in differing) or "another curriculum or other data.sources"
+    allowed = ", ".join(f"{name}: {before[name][0]}" for name in differing if name in before)
+    mend = "restore the values, or train in a new directory"
+    raise TrainingError("the training to resume was configured otherwise", got=got, allowed=allowed, mend=mend)

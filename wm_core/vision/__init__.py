@@ -1,0 +1,1 @@
+"""Pixels to tokens with frozen encoders, tokens back to pixels with decoders for looking."""

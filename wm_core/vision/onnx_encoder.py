@@ -1,0 +1,95 @@
+"""Encoders as ONNX files, run by onnxruntime where there is no torch model, with the hash of the encoder they were made from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from wm_core import configuration
+from wm_core.errors import VisionError, nearest
+from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.preprocessing import Preprocessing, checked
+from wm_core.vision.tokens import Grid, Tokens
+
+OPSET = 18
+KEYS = ("name", "weight_hash", "grid", "dim", "preprocessing")
+
+
+class _Graph(nn.Module):
+    """What the file holds: pixels (B, 3, size, size) float32 0 .. 255 -> patches, cls. Resizing stays outside: ONNX has no equal of it."""
+
+    def __init__(self, encoder: FrozenEncoder) -> None:
+        super().__init__()
+        self.backbone, self.preprocessing = encoder.backbone, encoder.preprocessing
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = self.backbone(self.preprocessing.normalised(pixels))
+        return tokens.patches, tokens.cls
+
+
+def export_onnx(encoder: FrozenEncoder, path: Path) -> None:
+    """Write `encoder`, which must be float32, as one ONNX file for any batch size."""
+    if encoder.precision != torch.float32:
+        raise VisionError("only a float32 encoder is exported", got=encoder.precision, allowed="torch.float32", mend="load it as float32")
+    # Two pictures, not one: a traced batch of one could be folded into the graph as a constant.
+    example = torch.zeros(2, 3, encoder.preprocessing.size, encoder.preprocessing.size, device=encoder.device)
+    program = torch.onnx.export(
+        _Graph(encoder).eval(),
+        (example,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["pixels"],
+        output_names=["patches", "cls"],
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+        verbose=False,
+    )
+    model = program.model_proto  # type: ignore[union-attr]
+    described = {
+        "name": encoder.name,
+        "weight_hash": encoder.weight_hash,
+        "grid": json.dumps(encoder.grid),
+        "dim": str(encoder.dim),
+        "preprocessing": json.dumps(asdict(encoder.preprocessing)),
+    }
+    onnx.helper.set_model_props(model, described)
+    onnx.save(model, path)
+
+
+class OnnxEncoder:
+    """An exported encoder, run by onnxruntime; same name, hash and tokens (to 1e-3) as the one it was made from."""
+
+    def __init__(self, path: Path, provider: str = "CPUExecutionProvider", threads: int = 1) -> None:
+        self._session = _session(path, provider, threads)
+        known = self._session.get_modelmeta().custom_metadata_map
+        if missing := [key for key in KEYS if key not in known]:
+            raise VisionError(
+                "the ONNX file is not an exported encoder", got=f"{path} without {', '.join(missing)}", mend="export it again"
+            )
+        self.name, self.weight_hash, self.dim = known["name"], known["weight_hash"], int(known["dim"])
+        rows, columns = json.loads(known["grid"])
+        self.grid: Grid = (rows, columns)
+        self.preprocessing = configuration.build(Preprocessing, json.loads(known["preprocessing"]), source=str(path))
+
+    def __call__(self, frames: Tensor) -> Tokens:
+        pixels = self.preprocessing.sized(checked(frames).cpu().float())
+        patches, cls = self._session.run(["patches", "cls"], {"pixels": pixels.numpy()})
+        return Tokens(torch.from_numpy(patches), torch.from_numpy(cls))
+
+
+def _session(path: Path, provider: str, threads: int) -> onnxruntime.InferenceSession:
+    available = onnxruntime.get_available_providers()
+    if provider not in available:
+        allowed = f"{', '.join(available)} ({nearest(provider, available)})"
+        raise VisionError("onnxruntime has no such provider here", got=provider, allowed=allowed, mend="install onnxruntime-gpu for CUDA")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
+    except Exception as error:
+        raise VisionError("the ONNX file cannot be read", got=f"{path}: {error}", mend="export it again") from error
