@@ -34,7 +34,9 @@ def test_flow_and_bootstrap_labelled_and_unlabelled_are_told_apart(tmp_path: Pat
     before, *after = metrics_log.read(tmp_path)
     assert not [name for name in before if "bootstrap" in name], "the bootstrap starts at step 3"
     seen = {name for line in after for name in line}
-    assert {f"error/{p}/{b}/{k}" for p in ("forcing", "inference") for b in ("flow", "bootstrap") for k in ("labelled", "unlabelled")} <= seen
+    assert {
+        f"error/{p}/{b}/{k}" for p in ("forcing", "inference") for b in ("flow", "bootstrap") for k in ("labelled", "unlabelled")
+    } <= seen
 
 
 def test_the_rollout_loss_leaves_the_imagining_network_alone_and_reaches_the_student() -> None:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from small_models import awake, small_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_models import awake, small_config
 from torch import Tensor
 
 from wm_core.errors import WorldModelError
