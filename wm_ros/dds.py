@@ -11,14 +11,17 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 PROFILES = "dds"
+VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # read by Fast DDS 2 (Jazzy) and 3
+OURS = 'profile_name="wm_ros"'
 
 
 def avoid_shared_memory(environment: MutableMapping[str, str], rmw: str, config: Path) -> None:
     """Change the `environment` in which ROS will start with middleware `rmw`; how far discovery goes stays as it was asked.
 
-    `config` is the directory of the shipped configuration. Other middlewares than Fast DDS are left alone.
+    `config` is the directory of the shipped configuration. Other middlewares than Fast DDS are left alone, and so is a profile of the
+    user's own: it may be the only way to the rest of a robot.
     """
-    if not rmw.startswith("rmw_fastrtps"):
+    if not rmw.startswith("rmw_fastrtps") or any(_of_the_user(environment[name]) for name in VARIABLES if environment.get(name)):
         return
     here = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE") == "LOCALHOST" or environment.get("ROS_LOCALHOST_ONLY") == "1"
     if here:
@@ -26,5 +29,12 @@ def avoid_shared_memory(environment: MutableMapping[str, str], rmw: str, config:
         environment.pop("ROS_LOCALHOST_ONLY", None)
         environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "SUBNET"
     profile = str(config / PROFILES / ("this_machine.xml" if here else "network.xml"))
-    # The first is read by Fast DDS 2 (Jazzy), the second by Fast DDS 3.
-    environment["FASTRTPS_DEFAULT_PROFILES_FILE"] = environment["FASTDDS_DEFAULT_PROFILES_FILE"] = profile
+    environment.update(dict.fromkeys(VARIABLES, profile))
+
+
+def _of_the_user(profile: str) -> bool:
+    """Whether this file is none of ours; one that cannot be read is left for Fast DDS to complain of."""
+    try:
+        return OURS not in Path(profile).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True

@@ -12,6 +12,9 @@ from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.service import Service
+from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 
 from wm_core.configuration import flatten, read, replace_flat
 from wm_core.errors import ConfigurationError, WmError
@@ -34,6 +37,7 @@ class WmNode[Config](LifecycleNode):
         self.active = False
         self.finalized = False
         self._configured = False
+        self._inputs: set[Timer | Subscription | Service] = set()
         fixed = ParameterDescriptor(description="YAML file with every setting of this node", read_only=True)
         self.declare_parameter("config_file", str(shipped), fixed)
         self.declare_parameter("autostart", True, ParameterDescriptor(description="configure and activate at start", read_only=True))
@@ -52,10 +56,10 @@ class WmNode[Config](LifecycleNode):
         """Make publishers, subscriptions and the core objects."""
 
     def activate(self) -> None:
-        """Start working."""
+        """Start working. Subscriptions, services and timers that are made here end before `deactivate`, also when a later line raises."""
 
     def deactivate(self) -> None:
-        """Stop working; nothing moves afterwards."""
+        """Stop working; nothing moves afterwards. Nothing calls the node any more, and an activation may have stopped half-way."""
 
     def cleanup(self) -> None:
         """Undo `configure`."""
@@ -91,14 +95,19 @@ class WmNode[Config](LifecycleNode):
         return TransitionCallbackReturn.SUCCESS if self._configured else TransitionCallbackReturn.FAILURE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        before = self._callers()
         self.active = self._fail_softly("activating", self.activate)
-        if not self.active:
+        self._inputs = self._callers() - before
+        if not self.active:  # what was made before the fault would be made again by the next activation
+            fault = self.fault
+            self._fail_softly("undoing the activation", self._end_work)
+            self.fault = fault
             return TransitionCallbackReturn.FAILURE
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.active = False
-        done = self._fail_softly("deactivating", self.deactivate)
+        done = self._fail_softly("deactivating", self._end_work)
         return super().on_deactivate(state) if done else TransitionCallbackReturn.ERROR
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -108,7 +117,7 @@ class WmNode[Config](LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         if self.active:
             self.active = False
-            self._fail_softly("deactivating", self.deactivate)
+            self._fail_softly("deactivating", self._end_work)
         done = not self._configured or self._fail_softly("cleaning up", self.cleanup)
         self._configured = False
         self.finalized = True
@@ -121,6 +130,20 @@ class WmNode[Config](LifecycleNode):
             self._fail_softly("cleaning up", self.cleanup)
             self.fault = fault
         return TransitionCallbackReturn.SUCCESS
+
+    def _callers(self) -> set[Timer | Subscription | Service]:
+        return {*self.timers, *self.subscriptions, *self.services}
+
+    def _end_work(self) -> None:
+        for one in self._inputs & self._callers():
+            if isinstance(one, Timer):
+                self.destroy_timer(one)
+            elif isinstance(one, Subscription):
+                self.destroy_subscription(one)
+            else:
+                self.destroy_service(one)
+        self._inputs = set()
+        self.deactivate()
 
     def _outcome(self, done: bool) -> TransitionCallbackReturn:
         return TransitionCallbackReturn.SUCCESS if done else TransitionCallbackReturn.ERROR

@@ -47,30 +47,20 @@ class ReachPose(WmNode[ReachConfig]):
         self._status = self.create_publisher(PlannerStatus, "~/status", 10)
 
     def activate(self) -> None:
-        self._inputs = [
-            self.create_subscription(JointState, "joint_states", self._on_joint_state, 100),
-            self.create_subscription(SafetyStatus, "safety_guard/status", self._on_guard, 10),
-            self.create_subscription(PoseStamped, "~/target", self._on_target, 1),
-        ]
-        self._offered = [
-            self.create_service(Trigger, "~/reach", self._on_reach),
-            self.create_service(Trigger, "~/trace", self._on_trace),
-            self.create_service(Trigger, "~/cancel", self._on_cancel),
-        ]
-        self._timer = self.create_timer(1.0 / self._known().rate, self._tick)
-        self._idle_timer = self.create_timer(IDLE_STATUS_PERIOD, self._report_idle)
+        self.create_subscription(JointState, "joint_states", self._on_joint_state, 100)
+        self.create_subscription(SafetyStatus, "safety_guard/status", self._on_guard, 10)
+        self.create_subscription(PoseStamped, "~/target", self._on_target, 1)
+        self.create_service(Trigger, "~/reach", self._on_reach)
+        self.create_service(Trigger, "~/trace", self._on_trace)
+        self.create_service(Trigger, "~/cancel", self._on_cancel)
+        self.create_timer(1.0 / self._known().rate, self._tick)
+        self.create_timer(IDLE_STATUS_PERIOD, self._report_idle)
         self._state, self._text = PlannerStatus.IDLE, "waiting for ~/reach, ~/trace or a pose on ~/target"
 
     def deactivate(self) -> None:
         if self._reach is not None:
             self._reach = None
             self._stand_still()
-        self.destroy_timer(self._timer)
-        self.destroy_timer(self._idle_timer)
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        for service in self._offered:
-            self.destroy_service(service)
 
     def cleanup(self) -> None:
         self.destroy_publisher(self._commands)

@@ -59,27 +59,18 @@ class SafetyGuard(WmNode[GuardConfig]):
         self._scheduling = realtime.request(int(self.get_parameter("realtime_priority").value or 0))
         self._reported: tuple[Mode, Code] | None = None
         self._next_status = self._next_wiring = 0.0
-        self._inputs = [
-            self.create_subscription(DeltaEECommand, "delta_command", self._on_command, 10),
-            self.create_subscription(JointState, "joint_states", self._on_joint_state, STATE_QOS),
-            self.create_subscription(Bool, "estop", self._on_estop_topic, 10),
-            # A button that said so once, before this node was there, is still pressed.
-            self.create_subscription(Bool, "estop", self._on_estop_topic, robot_description.LATCHED),
-        ]
-        self._offered = [
-            self.create_service(Trigger, "~/arm", self._on_arm),
-            self.create_service(Trigger, "~/disarm", self._on_disarm),
-            self.create_service(Trigger, "~/estop", self._on_estop),
-        ]
+        self.create_subscription(DeltaEECommand, "delta_command", self._on_command, 10)
+        self.create_subscription(JointState, "joint_states", self._on_joint_state, STATE_QOS)
+        self.create_subscription(Bool, "estop", self._on_estop_topic, 10)
+        # A button that said so once, before this node was there, is still pressed.
+        self.create_subscription(Bool, "estop", self._on_estop_topic, robot_description.LATCHED)
+        self.create_service(Trigger, "~/arm", self._on_arm)
+        self.create_service(Trigger, "~/disarm", self._on_disarm)
+        self.create_service(Trigger, "~/estop", self._on_estop)
         clock = self.get_clock() if self._on_sim_time else self._steady
-        self._timer = self.create_timer(self._known().period, self._tick, clock=clock)
+        self.create_timer(self._known().period, self._tick, clock=clock)
 
     def deactivate(self) -> None:
-        self.destroy_timer(self._timer)
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        for service in self._offered:
-            self.destroy_service(service)
         # The sender has stopped; now zero is the last message on the wire.
         if self._state.mode is not Mode.DISARMED or self._state.velocity.any():
             self._output.publish_zero(self._now().ros)

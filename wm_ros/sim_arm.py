@@ -53,18 +53,13 @@ class SimArm(WmNode[SimConfig]):
 
     def activate(self) -> None:
         self.time.start(self._wall())
-        self._timer = self.create_timer(self.time.period, self._on_timer, clock=self._steady)
         topics = COMMAND_TOPICS
-        self._inputs = [
-            self.create_subscription(DeltaEECommand, topics["delta"], self._on_delta, 10),
-            self.create_subscription(Float64MultiArray, topics["joint_velocity"], self._on_joint_velocity, 10),
-            self.create_subscription(Float64, topics["gripper"], self._on_gripper, 10),
-        ]
+        self.create_timer(self.time.period, self._on_timer, clock=self._steady)
+        self.create_subscription(DeltaEECommand, topics["delta"], self._on_delta, 10)
+        self.create_subscription(Float64MultiArray, topics["joint_velocity"], self._on_joint_velocity, 10)
+        self.create_subscription(Float64, topics["gripper"], self._on_gripper, 10)
 
     def deactivate(self) -> None:
-        self.destroy_timer(self._timer)
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
         self.arm.stop()
 
     def cleanup(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,24 @@ def test_every_node_goes_around_twice_and_ends_in_order(new_system: Callable[[],
         assert system.observer.state(f"/{name}") == "finalized"
         assert system.processes[name].end() == 0
         assert "Traceback" not in system.processes[name].output()
+
+
+def test_an_activation_that_failed_half_way_leaves_nothing_behind(new_system: Callable[[], ArmSystem], tmp_path: Path) -> None:
+    system = new_system()
+    (tmp_path / "nothing.yaml").write_text("{}", encoding="utf-8")
+    command = [sys.executable, str(Path(__file__).parent / "activation_fails_once.py"), "--ros-args"]
+    command += ["-p", "autostart:=false", "-p", f"config_file:={tmp_path / 'nothing.yaml'}"]
+    system.processes["fails_once"] = RosProcess(command, system.domain, tmp_path / "log")
+    assert system.observer.change_state("/fails_once", Transition.TRANSITION_CONFIGURE)
+    assert not system.observer.change_state("/fails_once", Transition.TRANSITION_ACTIVATE)
+    assert "mend: activate again" in system.processes["fails_once"].output()
+
+    def heard() -> int:
+        return len(system.observer.node.get_subscriptions_info_by_topic("/fails_once/in"))
+
+    system.observer.until(lambda: heard() == 0, "the subscription of the failed activation is gone")
+    assert system.observer.change_state("/fails_once", Transition.TRANSITION_ACTIVATE)
+    system.observer.until(lambda: heard() == 1, "the second activation has made its own")
 
 
 def write(folder: Path, name: str, change: Callable[[dict], object]) -> str:

@@ -52,3 +52,19 @@ def test_another_middleware_is_left_alone() -> None:
     environment = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     avoid_shared_memory(environment, "rmw_cyclonedds_cpp", CONFIG)
     assert environment == {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
+def test_a_profile_of_the_user_stays(tmp_path: Path) -> None:
+    own = tmp_path / "own.xml"
+    own.write_text('<profiles><participant profile_name="robot" is_default_profile="true"/></profiles>', encoding="utf-8")
+    for variable in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        environment = {variable: str(own), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        before = dict(environment)
+        avoid_shared_memory(environment, RMW, CONFIG)
+        assert environment == before
+
+
+def test_the_profile_that_came_with_us_gives_way() -> None:
+    environment = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(CONFIG / "dds" / "this_machine.xml")}
+    avoid_shared_memory(environment, RMW, CONFIG)
+    assert environment["FASTRTPS_DEFAULT_PROFILES_FILE"] == str(CONFIG / "dds" / "network.xml")
