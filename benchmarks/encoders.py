@@ -1,12 +1,11 @@
 """How well positions can be read from the tokens of each embedded encoder, and what its training costs.
 
-    python benchmarks/encoders.py TRAIN.npz HELD_OUT.npz [--recipes convolutional masked distilled] [--out FOLDER] [--steps N]
-                                  [--more MORE.npz ...]
+    python benchmarks/encoders.py TRAIN HELD_OUT [--recipes convolutional masked distilled] [--out FOLDER] [--steps N] [--baselines]
 
-The files hold `frames` (E, T, S, S, 3) uint8, `tool` (E, T, 3) and `objects` (E, T, 2, 3), m. MORE joins the training frames and the
-probes' training frames. Probes are ridge regressions on the flattened token grid, fitted to training episodes, tested on others. For
-comparison stand plain pixels, the principal components of each cell, and the same networks before any training. Times are CPU seconds
-of this process, so that other load on the machine does not enter them.
+TRAIN and HELD_OUT are labelled sets of the embedded arm. Probes are ridge regressions on the flattened token grid, fitted to training
+episodes, tested on others. For comparison stand plain pixels, the principal components of each cell, and the same networks before any
+training. Trained encoders are kept in FOLDER, and one that is whole there is not trained again. Times are CPU seconds of this process,
+so that other load on the machine does not enter them.
 """
 
 import argparse
@@ -21,29 +20,17 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import embedded_arm_frames
+
 from wm_core.training.embedded_encoder import train_encoder
 from wm_core.training.encoder_config import RECIPES, read_training
 from wm_core.vision.decoder import cut
 from wm_core.vision.linear_probe import distances, fit_probe
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
-POINTS = ("tool", "cube", "cylinder")
 PROBE_FRAMES = 6000
-CELL = 16
-
-
-def load(paths):
-    """Frames (E, T, S, S, 3), points (E, T, 3, 3) m of all files, put end to end, episodes cut to the shortest length."""
-    files = [np.load(path) for path in paths]
-    length = min(file["frames"].shape[1] for file in files)
-    parts = []
-    for file in files:
-        points = np.concatenate([file["tool"][:, :, None], file["objects"]], axis=2)
-        count = file["frames"].shape[1] // length
-        for part in range(count):
-            span = slice(part * length, (part + 1) * length)
-            parts.append((file["frames"][:, span], points[:, span]))
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+TESTED_EVERY = 3  # rows: neighbouring frames are nearly the same
+CELL, COMPONENTS = 24, 64
 
 
 def every(array, count):
@@ -62,7 +49,7 @@ def probe(encode, train, held_out):
     picked = every(np.arange(len(episodes)), PROBE_FRAMES)
     flat_frames, flat_points = frames.reshape(-1, *frames.shape[2:])[picked], points.reshape(-1, 9)[picked]
     fitted = fit_probe(tokens(encode, flat_frames), torch.from_numpy(flat_points), torch.from_numpy(episodes[picked]))
-    tested, wanted = held_out[0].reshape(-1, *frames.shape[2:]), held_out[1].reshape(-1, 3, 3)
+    tested, wanted = held_out[0][:, ::TESTED_EVERY].reshape(-1, *frames.shape[2:]), held_out[1][:, ::TESTED_EVERY].reshape(-1, 3, 3)
     return 100.0 * distances(fitted, tokens(encode, tested), torch.from_numpy(wanted)).numpy()
 
 
@@ -80,12 +67,17 @@ def row(name, grid, seconds, errors, episodes):
     print(f"| {name} | {grid} | {seconds:.0f} | {' | '.join(cells)} |", flush=True)
 
 
-def principal_components(frames, dim):
-    """The encoder that projects each cell of 16 pixels onto its first `dim` principal components."""
+def baselines(frames):
+    """Encoders that nothing is trained for, from frames (E, T, S, S, 3)."""
+    return {"pixels averaged 6x6": pooled_pixels, f"principal components of {CELL}x{CELL}": principal_components(frames)}
+
+
+def principal_components(frames):
+    """The encoder that projects each cell onto its first principal components."""
     cells = cut(torch.from_numpy(every(frames.reshape(-1, *frames.shape[2:]), 600)).permute(0, 3, 1, 2).float(), CELL)
     mean = cells.mean(dim=0)
     flat = (cells - mean).flatten(0, 1)
-    basis = torch.linalg.eigh(flat.T @ flat).eigenvectors[:, -dim:]
+    basis = torch.linalg.eigh(flat.T @ flat).eigenvectors[:, -COMPONENTS:]
     return lambda part: (cut(part.float(), CELL) - mean) @ basis
 
 
@@ -112,29 +104,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("train", type=Path)
     parser.add_argument("held_out", type=Path)
-    parser.add_argument("--more", type=Path, nargs="*", default=[])
     parser.add_argument("--recipes", nargs="*", choices=list(RECIPES), default=list(RECIPES))
     parser.add_argument("--steps", type=int)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--baselines", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    train, held_out = load([arguments.train, *arguments.more]), load([arguments.held_out])
+    train, held_out = embedded_arm_frames.load(arguments.train), embedded_arm_frames.load(arguments.held_out)
     episodes = len(held_out[0])
     print(f"{len(train[0])} training episodes, {episodes} held out; cm, median (90 % interval over episodes; 90th percentile)\n")
-    print("| encoder | tokens | training, CPU s | tool | cube | cylinder |\n|---|---|---|---|---|---|")
+    print("| encoder | tokens x channels | training, CPU s | tool | cube | cylinder |\n|---|---|---|---|---|---|")
     if arguments.baselines:
-        row("pixels averaged 6x6", "16x16x3", 0, probe(pooled_pixels, train, held_out), episodes)
-        row("principal components", "6x6x64", 0, probe(principal_components(train[0], 64), train, held_out), episodes)
+        for name, encode in baselines(train[0]).items():
+            errors = probe(encode, train, held_out)
+            row(name, "x".join(map(str, encode(torch.zeros(1, 3, *train[0].shape[2:4])).shape[1:])), 0, errors, episodes)
     for recipe in arguments.recipes:
-        for steps in (0, arguments.steps) if arguments.baselines else (arguments.steps,):
-            if steps == 0:
-                encoder, seconds = trained(recipe, 1, train[0], None)
-            else:
-                encoder, seconds = trained(recipe, steps, train[0], arguments.out)
+        for name, steps in [(f"{recipe}, untrained", 1)] * arguments.baselines + [(recipe, arguments.steps)]:
+            encoder, seconds = trained(recipe, steps, train[0], arguments.out if name == recipe else None)
             errors = probe(lambda part, encoder=encoder: encoder(part).patches, train, held_out)
-            grid = f"{encoder.grid[0]}x{encoder.grid[1]}x{encoder.dim}"
-            row(f"{recipe}, untrained" if steps == 0 else recipe, grid, seconds, errors, episodes)
+            row(name, f"{encoder.grid[0] * encoder.grid[1]}x{encoder.dim}", seconds, errors, episodes)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from wm_core.vision.embedded import ConvolutionalNetwork, VitNetwork
+from wm_core.vision.embedded import MomentNetwork, VitNetwork
 from wm_core.vision.encoder import FrozenEncoder
 from wm_core.vision.preprocessing import Preprocessing
 
 CPU = torch.device("cpu")
-NETWORKS = {"convolutional": ConvolutionalNetwork((8, 16), 8), "vit": VitNetwork(8, 16, 2, 2)}
+NETWORKS = {
+    "moments": MomentNetwork(width=8, stride=2, maps=8, cell=8, dim=8),
+    "vit": VitNetwork(8, 16, 2, 2),
+}
 
 
 @pytest.fixture(autouse=True)

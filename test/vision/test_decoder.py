@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wm_core.errors import VisionError
 from wm_core.training.decoder import decoder_loss, train_decoder
 from wm_core.training.decoder_config import DecoderTraining
-from wm_core.vision.decoder import WEIGHTS, Decoder, DecoderNetwork, cut, joined, load_decoder, save_decoder
+from wm_core.vision.decoder import WEIGHTS, Decoder, DecoderNetwork, cut, joined, load_decoder, save_decoder, twos_and_threes
 from wm_core.vision.encoder import FrozenEncoder
 
 CPU = torch.device("cpu")
@@ -45,7 +45,7 @@ def test_training_shows_the_square_and_leaves_the_encoder_alone(config, encoder,
     assert shown.shape == pictures.shape
     mean = torch.from_numpy(frames).flatten(0, 1).float().mean(dim=0).permute(2, 0, 1)
     error, of_mean = (shown.float() - pictures).square().mean(), (pictures - mean).square().mean()
-    assert error < 0.7 * of_mean
+    assert error < 0.8 * of_mean
     again = FrozenEncoder(encoder.name, copy.deepcopy(encoder.backbone), encoder.preprocessing, CPU)
     assert again.weight_hash == before
     assert all(parameter.grad is None for parameter in encoder.backbone.parameters())
@@ -88,6 +88,17 @@ def test_leading_dimensions_pass_through_and_other_grids_are_refused(config, enc
     assert decoder.pictures(torch.zeros(2, 5, patches, encoder.dim)).shape == (2, 5, 3, 32, 32)
     with pytest.raises(VisionError, match="not of this decoder's grid"):
         decoder.pictures(torch.zeros(2, patches + 1, encoder.dim))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 6), st.integers(0, 3), st.integers(1, 3))
+def test_the_light_decoder_fills_any_cell_of_twos_and_threes(twos, threes, rows):
+    cell = 2**twos * 3**threes
+    assert sorted(twos_and_threes(cell)) == [2] * twos + [3] * threes
+    assert twos_and_threes(5 * cell) == ()
+    if cell <= 54:
+        decoder = Decoder(DecoderNetwork("light", cell, 16, 1, 1), (rows, 2), 4, "0" * 64)
+        assert decoder(torch.zeros(1, 2 * rows, 4)).shape == (1, 3, rows * cell, 2 * cell)
 
 
 @pytest.mark.parametrize("network", [DecoderNetwork("light", 14, 32, 1, 2), DecoderNetwork("vit", 14, 30, 1, 4)])

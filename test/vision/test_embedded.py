@@ -6,7 +6,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from wm_core.errors import ConfigurationError, VisionError
-from wm_core.vision.embedded import DESCRIPTION, WEIGHTS, ConvolutionalNetwork, VitNetwork, load_embedded, save_embedded
+from wm_core.vision.embedded import DESCRIPTION, WEIGHTS, MomentNetwork, VitNetwork, load_embedded, save_embedded
 from wm_core.vision.load import load_encoder
 
 CPU = torch.device("cpu")
@@ -51,13 +51,16 @@ def test_truncated_weights_are_refused(folder, kept):
 
 def test_a_description_of_no_network_or_of_another_is_refused(folder):
     described = yaml.safe_load((folder / DESCRIPTION).read_text())
-    kinds = {"vit": {"patch": 8, "dim": 16, "depth": 2, "heads": 2}, "convolutional": {"widths": [8, 16], "dim": 8}}
+    kinds = {
+        "vit": {"patch": 8, "dim": 16, "depth": 2, "heads": 2},
+        "moments": {"width": 8, "stride": 2, "maps": 8, "cell": 8, "dim": 8},
+    }
     neither = {key: value for key, value in described.items() if key not in kinds}
     for content, match in ((neither, "which network"), (neither | kinds, "which network")):
         (folder / DESCRIPTION).write_text(yaml.safe_dump(content))
         with pytest.raises(VisionError, match=match):
             load_embedded(folder, CPU)
-    wrong = "convolutional" if "vit" in described else "vit"
+    wrong = "moments" if "vit" in described else "vit"
     (folder / DESCRIPTION).write_text(yaml.safe_dump(neither | {wrong: kinds[wrong]}))
     with pytest.raises(VisionError, match="does not hold the weights of this network"):
         load_embedded(folder, CPU)
@@ -75,8 +78,9 @@ def test_an_unknown_key_names_the_nearest(folder):
     [
         (VitNetwork(16, 16, 1, 2), 100, "patch"),
         (VitNetwork(8, 18, 1, 4), 32, "dim"),
-        (ConvolutionalNetwork((8, 16), 8), 36, "widths"),
-        (ConvolutionalNetwork((12,), 8), 32, "widths"),
+        (MomentNetwork(12, 2, 8, 8, 8), 32, "width"),
+        (MomentNetwork(8, 3, 8, 9, 8), 36, "stride"),
+        (MomentNetwork(8, 2, 8, 8, 8), 36, "cell"),
     ],
 )
 def test_a_network_that_does_not_divide_is_refused_with_the_key_to_mend(network, size, key):

@@ -8,21 +8,26 @@ import torch
 
 from wm_core.errors import ConfigurationError, VisionError
 from wm_core.training.embedded_encoder import STATE, build_recipe, learning_rate, train_encoder
-from wm_core.training.encoder_config import ConvolutionalTraining, DistilledTraining, Emphasis, MaskedTraining, read_training
-from wm_core.training.recipe import Reconstruction, frame_statistics
-from wm_core.vision.embedded import ConvolutionalNetwork, VitNetwork, load_embedded
+from wm_core.training.encoder_config import ConvolutionalTraining, DistilledTraining, MaskedTraining, Narrowing, read_training
+from wm_core.training.recipe import RAREST, Reconstruction, coarse_colours, frame_statistics
+from wm_core.vision.embedded import MomentNetwork, VitNetwork, load_embedded
 from wm_core.vision.linear_probe import fit_probe
 
 CPU = torch.device("cpu")
 COMMON = {"seed": 1, "steps": 6, "batch": 8, "learning_rate": 3e-3, "weight_decay": 0.01, "warmup_steps": 2, "checkpoint_every": 3}
-VIT, EMPHASIS = VitNetwork(8, 16, 1, 2), Emphasis(10.0, 0.05)
+VIT = VitNetwork(8, 16, 1, 2)
 DISTILLED = {"prototypes": 32, "masked_share": 0.4, "jitter": 0.2, "teacher_momentum": 0.9}
 CONFIGS = {
     "convolutional": ConvolutionalTraining(
-        "convolutional", **COMMON, network=ConvolutionalNetwork((8, 16), 8), decoder_width=32, emphasis=EMPHASIS
+        "convolutional",
+        **COMMON,
+        network=MomentNetwork(width=8, stride=2, maps=8, cell=8, dim=8),
+        decoder_width=32,
+        narrowing=Narrowing(0.3, 0.001, 0.1),
+        rarity=0.5,
     ),
     "masked": MaskedTraining(
-        "masked", **COMMON, network=VIT, masked_share=0.5, visible_weight=1.0, decoder_dim=16, decoder_depth=1, emphasis=EMPHASIS
+        "masked", **COMMON, network=VIT, masked_share=0.5, visible_weight=1.0, decoder_dim=16, decoder_depth=1, rarity=0.5
     ),
     "distilled": DistilledTraining("distilled", **COMMON, network=VIT, **DISTILLED, teacher_temperature=0.05, student_temperature=0.1),
 }
@@ -124,14 +129,17 @@ def test_the_masked_encoder_does_not_see_what_is_masked(squares):
     assert seen == [torch.Size([24, 1 + 2, 16])]
 
 
-def test_what_moves_weighs_more_and_weights_have_mean_one(squares):
-    statistics = frame_statistics(squares[0])
-    frames, (row, column) = torch.from_numpy(squares[0][0, :1]).permute(0, 3, 1, 2), squares[1][0, 0].astype(int)
-    target, weights = Reconstruction(statistics, EMPHASIS).target(frames)
-    assert float(weights.mean()) == pytest.approx(1.0, rel=1e-5)
-    still = target[0].abs().amax(dim=0) < 1e-6
-    assert not still[row, column]
-    assert weights[0, 0, row, column] > 2 * weights[0, 0][still].median()
+def test_pixels_of_rare_colours_weigh_more_by_the_power_of_their_share(squares):
+    frames = torch.from_numpy(squares[0]).flatten(0, 1).permute(0, 3, 1, 2)
+    statistics, (row, column) = frame_statistics(squares[0]), squares[1][0, 0].astype(int)
+    of_square = float((frames == frames[0, :, row, column, None, None]).all(dim=1).float().mean())
+    for rarity in (0.0, 0.5, 1.0):
+        _, weights = Reconstruction(statistics, rarity).target(frames)
+        assert float(weights.mean()) == pytest.approx(1.0, rel=1e-4)
+        coarse = statistics.colours[coarse_colours(frames)]
+        expected = ((coarse[0, 0, 0] + RAREST) / (coarse[0, row, column] + RAREST)) ** rarity
+        assert float(weights[0, 0, row, column] / weights[0, 0, 0, 0]) == pytest.approx(float(expected), rel=1e-4)
+    assert float(coarse[0, row, column]) == pytest.approx(of_square, abs=1e-6)
 
 
 @pytest.mark.parametrize("frames", [np.zeros((1, 2, 32, 32, 3)), np.zeros((2, 32, 32, 3), np.uint8), np.zeros((1, 2, 32, 24, 3), np.uint8)])

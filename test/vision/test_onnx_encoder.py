@@ -59,3 +59,16 @@ def test_an_onnx_file_that_is_no_encoder_is_refused(tmp_path):
 def test_a_half_precision_encoder_is_not_exported(tmp_path, network, preprocessing):
     with pytest.raises(VisionError, match="only a float32 encoder"):
         export_onnx(FrozenEncoder("tiny", network.build(32), preprocessing, CPU, torch.bfloat16), tmp_path / "encoder.onnx")
+
+
+def test_a_graph_that_does_not_hold_for_other_pictures_is_not_left_there(tmp_path, encoder, monkeypatch):
+    whole = encoder.backbone.forward
+
+    def depends(pixels):
+        tokens = whole(pixels)
+        return tokens if float(pixels.std()) > 0.5 else type(tokens)(tokens.patches + 1.0, tokens.cls)
+
+    monkeypatch.setattr(encoder.backbone, "forward", depends)
+    with pytest.raises(VisionError, match=r"cannot be exported: its tokens differ; got: [01]\."):
+        export_onnx(encoder, tmp_path / "encoder.onnx")
+    assert not list(tmp_path.iterdir())

@@ -8,15 +8,9 @@ from pathlib import Path
 from wm_core import configuration
 from wm_core.configuration import setting
 from wm_core.errors import ConfigurationError, nearest
-from wm_core.vision.embedded import ConvolutionalNetwork, VitNetwork
+from wm_core.vision.embedded import MomentNetwork, VitNetwork
 
-
-@dataclass(frozen=True)
-class Emphasis:
-    """Which pixels count in a reconstruction: on a fixed camera most never change, and the objects are a hundredth of the picture."""
-
-    moving_gain: float = setting("Added weight of a pixel that differs fully from the still background", low=0.0, high=1000.0)
-    quiet_floor: float = setting("Weights are divided by a pixel's own spread over all frames plus this", low=0.001, high=10.0)
+RARITY = "How much more a pixel of a rare colour weighs in the reconstruction: 1 / (share of its colour) to this power"
 
 
 @dataclass(frozen=True)
@@ -32,14 +26,31 @@ class EncoderTraining:
     warmup_steps: int = setting("Steps over which the learning rate rises", low=0, high=1_000_000)
     checkpoint_every: int = setting("Steps between two states from which training goes on after a kill", low=1, high=1_000_000)
 
+    def __post_init__(self) -> None:
+        if RECIPES.get(self.recipe) is not type(self):
+            mend = f"start from config/encoder_{self.recipe}.yaml"
+            raise ConfigurationError("the settings are those of another recipe", got=self.recipe, allowed=type(self).__name__, mend=mend)
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """How little a token may say: what is not worth its noise in pixels is left out, and what remains is spread over the channels."""
+
+    noise: float = setting("Standard deviation of the noise on tokens in training", low=0.0, high=10.0)
+    price: float = setting("Weight of the tokens' mean square; without a price they would outgrow the noise", low=0.0, high=10.0)
+    distance: float = setting(
+        "Weight of the error averaged over blocks of pixels, which grows with how far a thing is off", low=0.0, high=100.0
+    )
+
 
 @dataclass(frozen=True)
 class ConvolutionalTraining(EncoderTraining):
     """A convolutional autoencoder whose decoder rebuilds each cell from its own token alone."""
 
-    network: ConvolutionalNetwork = setting("The encoder's shape")
+    network: MomentNetwork = setting("The encoder's shape")
     decoder_width: int = setting("Hidden channels of the decoder of a cell", low=8, high=8192)
-    emphasis: Emphasis = setting("Which pixels count")
+    narrowing: Narrowing = setting("How little a token may say")
+    rarity: float = setting(RARITY, low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,7 @@ class MaskedTraining(EncoderTraining):
     visible_weight: float = setting("Weight of the patches that it sees, against 1 for those it does not", low=0.0, high=1.0)
     decoder_dim: int = setting("Channels of the decoder, a multiple of 4 and of the network's heads", low=8, high=2048)
     decoder_depth: int = setting("Blocks of the decoder", low=1, high=16)
-    emphasis: Emphasis = setting("Which pixels count")
+    rarity: float = setting(RARITY, low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)

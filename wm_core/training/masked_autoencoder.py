@@ -23,7 +23,7 @@ class MaskedAutoencoder(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = config.network.build(size)
-        self.reconstruction = Reconstruction(statistics, config.emphasis)
+        self.reconstruction = Reconstruction(statistics, config.rarity)
         dim = config.decoder_dim
         self.enter = nn.Linear(self.backbone.dim, dim)
         self.mask_token = nn.Parameter(torch.zeros(dim))

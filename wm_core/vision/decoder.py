@@ -29,7 +29,7 @@ class DecoderNetwork:
     kind: str = setting(
         "Decoder: light (transposed convolutions) or vit (transformer blocks, then one map per token)", choices=("light", "vit")
     )
-    cell: int = setting("Edge that a token becomes; a power of two for the light decoder", unit="pixels", low=2, high=64)
+    cell: int = setting("Edge that a token becomes; for the light decoder a product of twos and threes", unit="pixels", low=2, high=64)
     width: int = setting(
         "Channels: of the light decoder's first stage, which halve at each further one; of the vit's blocks", low=8, high=4096
     )
@@ -42,22 +42,34 @@ class DecoderNetwork:
                 allowed = f"multiples of 4 and of {self.heads} heads"
                 raise VisionError("the channels do not divide", got=self.width, allowed=allowed, mend="network.width in the decoder's YAML")
             return VitDecoder(grid, dim, self.cell, self.width, self.depth, self.heads)
-        stages = self.cell.bit_length() - 1
-        if self.cell != 2**stages:
+        strides = twos_and_threes(self.cell)
+        if not strides:
             mend = "network.cell in the decoder's YAML, or kind: vit"
-            raise VisionError("the light decoder doubles stage by stage", got=self.cell, allowed="a power of two", mend=mend)
-        return ConvolutionalDecoder(grid, dim, tuple(max(8, self.width >> stage) for stage in range(stages)))
+            raise VisionError(
+                "the light decoder grows by twos and threes", got=self.cell, allowed="a product of twos and threes", mend=mend
+            )
+        return ConvolutionalDecoder(grid, dim, strides, tuple(max(8, self.width >> stage) for stage in range(len(strides))))
+
+
+def twos_and_threes(number: int) -> tuple[int, ...]:
+    """The prime factors of `number`, threes first, since early stages are the small ones; none if there are others."""
+    factors = []
+    for factor in (3, 2):
+        while number % factor == 0:
+            factors.append(factor)
+            number //= factor
+    return tuple(factors) if number == 1 else ()
 
 
 class ConvolutionalDecoder(nn.Module):
-    """Tokens (B, P, D) -> (B, 3, rows 2^n, columns 2^n), through n transposed convolutions with the given n widths."""
+    """Tokens (B, P, D) -> pictures (B, 3, H, W), through one transposed convolution per stride, with the given widths."""
 
-    def __init__(self, grid: Grid, dim: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, grid: Grid, dim: int, strides: tuple[int, ...], widths: tuple[int, ...]) -> None:
         super().__init__()
         self.token_grid = grid
         layers: list[nn.Module] = [nn.Conv2d(dim, widths[0], 1)]
-        for before, after in pairwise((*widths, 3)):
-            layers += [nn.GELU(), nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)]
+        for stride, (before, after) in zip(strides, pairwise((*widths, 3)), strict=True):
+            layers += [nn.GELU(), nn.ConvTranspose2d(before, after, stride + 2, stride, padding=1)]
         self.layers = nn.Sequential(*layers)
         _silence(layers[-1])
 

@@ -13,8 +13,8 @@ from torch import nn
 from wm_core import configuration
 from wm_core.configuration import setting
 from wm_core.errors import VisionError
-from wm_core.vision.convolutional import ConvolutionalBackbone
 from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.moments import MomentBackbone
 from wm_core.vision.preprocessing import Preprocessing
 from wm_core.vision.vit import VitBackbone
 from wm_core.vision.weights import fill, read_weights, write_weights
@@ -23,21 +23,23 @@ DESCRIPTION, WEIGHTS = "encoder.yaml", "model.safetensors"
 
 
 @dataclass(frozen=True)
-class ConvolutionalNetwork:
-    """The shape of a convolutional backbone."""
+class MomentNetwork:
+    """The shape of a moment backbone."""
 
-    widths: tuple[int, ...] = setting(
-        "Channels after each stage; the first stage divides the picture by 4, each other one by 2", low=8, high=2048
-    )
+    width: int = setting("Channels of the filters, a multiple of 8", low=8, high=2048)
+    stride: int = setting("Pixels from one place of the filters to the next, even", unit="pixels", low=2, high=16)
+    maps: int = setting("Kinds of things whose amount and place a token sums up", low=1, high=2048)
+    cell: int = setting("Edge of the cell of a token, a multiple of the stride", unit="pixels", low=4, high=128)
     dim: int = setting("Channels of a token", low=8, high=2048)
 
-    def build(self, size: int) -> ConvolutionalBackbone:
-        if any(width % 8 for width in self.widths):
-            raise VisionError(
-                "the channels of a stage are not whole groups", got=self.widths, allowed="multiples of 8", mend="network.widths"
-            )
-        _divides(size, 2 * 2 ** len(self.widths), "network.widths")
-        return ConvolutionalBackbone(size, self.widths, self.dim)
+    def build(self, size: int) -> MomentBackbone:
+        if self.width % 8:
+            raise VisionError("the channels are not whole groups", got=self.width, allowed="multiples of 8", mend="network.width")
+        if self.stride % 2 or self.cell % self.stride:
+            allowed = "an even stride that divides the cell"
+            raise VisionError("the strides do not fill the cell", got=f"{self.stride}, {self.cell}", allowed=allowed, mend="network.stride")
+        _divides(size, self.cell, "network.cell")
+        return MomentBackbone(size, self.width, self.stride, self.maps, self.cell, self.dim)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class VitNetwork:
         return VitBackbone(size, self.patch, self.dim, self.depth, self.heads)
 
 
-Network = ConvolutionalNetwork | VitNetwork
+Network = MomentNetwork | VitNetwork
 
 
 @dataclass(frozen=True)
@@ -68,22 +70,22 @@ class EncoderDescription:
     name: str = setting("Name of the encoder")
     weight_hash: str = setting("Hash over name, preprocessing and weights")
     preprocessing: Preprocessing = setting("From frames to normalised pixels")
-    convolutional: ConvolutionalNetwork | None = setting("The network, if it is convolutional", default=None)
+    moments: MomentNetwork | None = setting("The network, if it sums up moments", default=None)
     vit: VitNetwork | None = setting("The network, if it is a vision transformer", default=None)
     provenance: dict[str, str] = setting("How it was trained, for the reader", default={})
 
     @property
     def network(self) -> Network:
-        if self.convolutional is not None and self.vit is None:
-            return self.convolutional
-        if self.vit is not None and self.convolutional is None:
-            return self.vit
-        raise VisionError(f"{DESCRIPTION} does not say which network", allowed="exactly one of convolutional, vit", mend=DESCRIPTION)
+        given = [network for network in (self.moments, self.vit) if network is not None]
+        if len(given) != 1:
+            allowed = "exactly one of moments, vit"
+            raise VisionError(f"{DESCRIPTION} does not say which network", allowed=allowed, mend=DESCRIPTION)
+        return given[0]
 
 
 def save_embedded(folder: Path, encoder: FrozenEncoder, network: Network, provenance: dict[str, str]) -> None:
     """Write an encoder whose backbone `network` built; the description is last, so a folder that has one is whole."""
-    kind = "vit" if isinstance(network, VitNetwork) else "convolutional"
+    kind = "vit" if isinstance(network, VitNetwork) else "moments"
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder / WEIGHTS, encoder.backbone.state_dict())
     described = {

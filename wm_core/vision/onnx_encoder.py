@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from wm_core.vision.preprocessing import Preprocessing, checked
 from wm_core.vision.tokens import Grid, Tokens
 
 OPSET = 18
+TOLERANCE = 1e-3
 KEYS = ("name", "weight_hash", "grid", "dim", "preprocessing")
 
 
@@ -34,22 +36,11 @@ class _Graph(nn.Module):
 
 
 def export_onnx(encoder: FrozenEncoder, path: Path) -> None:
-    """Write `encoder`, which must be float32, as one ONNX file for any batch size."""
+    """Write `encoder`, which must be float32, as one ONNX file for any batch size; a file that gives other tokens is not left there."""
     if encoder.precision != torch.float32:
         raise VisionError("only a float32 encoder is exported", got=encoder.precision, allowed="torch.float32", mend="load it as float32")
-    # Two pictures, not one: a traced batch of one could be folded into the graph as a constant.
-    example = torch.zeros(2, 3, encoder.preprocessing.size, encoder.preprocessing.size, device=encoder.device)
-    program = torch.onnx.export(
-        _Graph(encoder).eval(),
-        (example,),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["pixels"],
-        output_names=["patches", "cls"],
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
-        verbose=False,
-    )
-    model = program.model_proto  # type: ignore[union-attr]
+    _trace(encoder, path)
+    model = onnx.load(path)
     described = {
         "name": encoder.name,
         "weight_hash": encoder.weight_hash,
@@ -59,6 +50,36 @@ def export_onnx(encoder: FrozenEncoder, path: Path) -> None:
     }
     onnx.helper.set_model_props(model, described)
     onnx.save(model, path)
+    _compare(encoder, path)
+
+
+def _trace(encoder: FrozenEncoder, path: Path) -> None:
+    """Write what happens to two pictures: of one, the batch could be folded into the graph as a constant."""
+    size = encoder.preprocessing.size
+    with warnings.catch_warnings():
+        # That a trace might not hold for other inputs is what `_compare` finds out.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Graph(encoder).eval(),
+            (torch.zeros(2, 3, size, size, device=encoder.device),),
+            str(path),
+            dynamo=False,  # the newer exporter needs one package more
+            opset_version=OPSET,
+            input_names=["pixels"],
+            output_names=["patches", "cls"],
+            dynamic_axes={name: {0: "batch"} for name in ("pixels", "patches", "cls")},
+        )
+
+
+def _compare(encoder: FrozenEncoder, path: Path) -> None:
+    """Refuse the file at `path` if its tokens of three pictures of noise are not the encoder's."""
+    size = encoder.preprocessing.size
+    frames = torch.randint(0, 256, (3, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    wanted, got = encoder(frames), OnnxEncoder(path)(frames)
+    difference = max(float((one.cpu() - other).abs().max()) for one, other in zip(wanted, got, strict=True))
+    if not difference <= TOLERANCE:
+        path.unlink()
+        raise VisionError(f"{encoder.name} cannot be exported: its tokens differ", got=difference, allowed=f"at most {TOLERANCE}")
 
 
 class OnnxEncoder:
