@@ -1,4 +1,4 @@
-"""How fast futures are imagined: time attention with a shared prefix against copying it, and one CEM iteration of the embedded model.
+"""How fast futures are imagined: time attention with a shared prefix against copying it, and frames of the embedded model per second.
 
     python benchmarks/rollout.py [--threads 1] [--repeats 30] [--device cpu] [--no-compile] [--config config/world_model_embedded.yaml]
 
@@ -110,7 +110,7 @@ def compare_prefix(model, tokens, frames, options):
 
 
 def prefix_report(model, options):
-    tokens = model.registers + model.grids[0][0] * model.grids[0][1] + 2
+    tokens = model.registers + model.grids[0][0] * model.grids[0][1] + (3 if model.proprioception_dim else 2)
     single, pair = (compare_prefix(model, tokens, frames, options) for frames in (1, 2))
     for frames, (copy, share, *_) in ((1, single), (2, pair)):
         print(
@@ -123,29 +123,39 @@ def prefix_report(model, options):
         end="",
     )
     print(f"ratio {whole[0] / whole[1]:.1f}")
-    print(
-        f"prefix memory of one time layer: copied {copied.bytes() / 2**20:.1f} MiB for {SAMPLES} samples, shared {prefix.bytes() / 2**20:.2f} MiB for any"
-    )
+    copied_size, shared_size = copied.bytes() / 2**20, prefix.bytes() / 2**20
+    print(f"prefix memory of one time layer: copied {copied_size:.1f} MiB for {SAMPLES} samples, shared {shared_size:.2f} MiB for any")
+
+
+def imagining(network, config, options, compiled):
+    compiler = partial(torch.compile, dynamic=False) if compiled else None
+    return Rollout(network, config, dtype=torch.bfloat16 if options.bf16 else torch.float32, compiler=compiler)
+
+
+def seen(rollout, config, grid, device):
+    """A context of as many frames as the model looks back on."""
+    frames, size = config.model.context, grid[0] * grid[1]
+    past = torch.randn(1, frames, size, config.model.latent_dim, device=device)
+    actions = torch.randn(1, frames, config.model.action_dim, device=device)
+    return rollout.prefill(past, Conditioning(actions, torch.ones(1, frames, dtype=torch.bool, device=device)), 0, grid)
 
 
 def cem_report(config, options):
+    """One CEM iteration, and one stream alone: what planning and looking ahead cost."""
     network = Transformer(config.model).to(options.device)
-    compiler = partial(torch.compile, dynamic=False) if options.compile else None
-    rollout = Rollout(network, config, dtype=torch.bfloat16 if options.bf16 else torch.float32, compiler=compiler)
-    print(
-        f"model of {parameters(network) / 1e6:.2f} M parameters, context {config.model.context}, one CEM iteration of {SAMPLES} x {HORIZON} steps:"
-    )
-    for grid in config.model.grids:
-        frames, size = config.model.context, grid[0] * grid[1]
-        past = torch.randn(1, frames, size, config.model.latent_dim, device=options.device)
-        actions = torch.randn(1, frames, config.model.action_dim, device=options.device)
-        context = rollout.prefill(past, Conditioning(actions, torch.ones(1, frames, dtype=torch.bool, device=options.device)), 0, grid)
-        plans = torch.randn(1, SAMPLES, HORIZON, config.model.action_dim, device=options.device)
-        for steps in (1, 2, 4):
-            spent = seconds(
-                lambda steps=steps, context=context: rollout.imagine(context, plans, steps=steps), options.repeats // 5 + 1, options.device
-            )
-            print(f"  grid {grid[0]} x {grid[1]}, K = {steps}: {1e3 * spent:.0f} ms")
+    print(f"model of {parameters(network) / 1e6:.2f} M parameters, context {config.model.context}")
+    for compiled in (False, True)[: 1 + options.compile]:
+        rollout, word = imagining(network, config, options, compiled), "compiled" if compiled else "eager"
+        for grid in config.model.grids:
+            context = seen(rollout, config, grid, options.device)
+            for samples, steps in ((SAMPLES, 1), (SAMPLES, 2), (SAMPLES, 4), (1, 1), (1, 2), (1, 4)):
+                plans = torch.randn(1, samples, HORIZON, config.model.action_dim, device=options.device)
+                call = partial(rollout.imagine, context, plans, steps=steps)
+                spent = seconds(call, options.repeats // 5 + 1, options.device)
+                print(
+                    f"  {word}, grid {grid[0]} x {grid[1]}, K = {steps}, {samples} x {HORIZON} frames: {1e3 * spent:.1f} ms, "
+                    f"{samples * HORIZON / spent:.0f} frames/s"
+                )
 
 
 def main():
@@ -160,9 +170,8 @@ def main():
     torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)
     config = configuration.read(WorldModelConfig, options.config)
-    wide = dataclasses.replace(config, model=dataclasses.replace(config.model, context=CONTEXT))
-    prefix_report(wide.model, options)
-    cem_report(wide, options)
+    prefix_report(dataclasses.replace(config.model, context=CONTEXT), options)
+    cem_report(config, options)
 
 
 if __name__ == "__main__":

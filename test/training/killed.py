@@ -14,11 +14,11 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 import torch  # noqa: E402
-from conftest import make_trainer, train_config  # noqa: E402
+from small_training import make_trainer, train_config  # noqa: E402
 
 from wm_core.world_model import checkpoint  # noqa: E402
 
-STRIDE = 3  # calls from one kill to the next
+STRIDE = 4  # calls from one kill to the next
 
 
 def counting(call: Callable[..., Any], left: list[int]) -> Callable[..., Any]:

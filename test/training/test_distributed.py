@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_trainer, train_config
+from small_training import make_trainer, train_config
 
 from wm_core.errors import ConfigurationError
 from wm_core.training import metrics_log
 from wm_core.world_model import checkpoint
 
 HERE = Path(__file__).resolve().parent
-STEPS = 10
+STEPS = 6
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same training alone and by two processes; "resumed" was begun alone and is ended by two."""
     root = tmp_path_factory.mktemp("training")
     torch.set_num_threads(1)
-    config = train_config(steps=STEPS, batch=4, global_batch=8, checkpoint_every=5)
+    config = train_config(steps=STEPS, batch=4, global_batch=8, checkpoint_every=3)
     make_trainer(root / "alone", config).run(progress=False)
-    make_trainer(root / "resumed", config).run(until=5, progress=False)
+    make_trainer(root / "resumed", config).run(until=3, progress=False)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(HERE / "two_processes.py")]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run([*command, str(root), str(STEPS)], capture_output=True, text=True, timeout=300, env=environment)

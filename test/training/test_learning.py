@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MODEL, OBJECTIVE, Synthetic, make_trainer, train_config
+from small_training import MODEL, OBJECTIVE, Synthetic, make_trainer, train_config
 
 from wm_core.training import dry_run, metrics_log
 from wm_core.training.clips import measure, normalised
@@ -20,7 +20,7 @@ from wm_core.world_model.transformer import Transformer, parameters
 @pytest.mark.parametrize(("kind", "horizon"), [("shortcut", 0), ("deterministic", 0), ("shortcut", 2)])
 def test_the_latent_error_falls(tmp_path: Path, kind: str, horizon: int) -> None:
     objective = dataclasses.replace(OBJECTIVE, kind=kind, action_dropout=0.0)
-    config = train_config(objective=objective, steps=120, log_every=40, checkpoint_every=120, batch=8, global_batch=8)
+    config = train_config(objective=objective, steps=75, log_every=25, checkpoint_every=75, batch=8, global_batch=8)
     config = dataclasses.replace(config, curriculum=(Stage(0, (8,), horizon=horizon),))
     make_trainer(tmp_path, config).run(progress=False)
     first, _, last = metrics_log.read(tmp_path)

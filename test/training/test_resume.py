@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import PROVENANCE, Synthetic, make_trainer, train_config
+from small_training import PROVENANCE, Synthetic, make_trainer, train_config
 
 from wm_core.errors import CheckpointError
 from wm_core.training import metrics_log

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MODEL, OBJECTIVE, Synthetic, train_config
+from small_training import MODEL, OBJECTIVE, Synthetic, train_config
 from torch import nn
 
 from wm_core.errors import ConfigurationError
@@ -56,7 +56,7 @@ def test_the_command_line_goes_over_the_file_and_the_file_over_the_defaults() ->
     plain, changed = configured.read(SHIPPED), configured.read(SHIPPED, ["run.steps=7", "model.grids=[[6, 6]]", "optimiser.clip=2"])
     assert (changed.run.steps, changed.model.grids, changed.optimiser.clip) == (7, ((6, 6),), 2.0)
     assert changed.optimiser.learning_rate == plain.optimiser.learning_rate != OptimiserConfig().learning_rate
-    with pytest.raises(ConfigurationError, match="nearest: run.steps"):
+    with pytest.raises(ConfigurationError, match=r"nearest: run\.steps"):
         configured.read(SHIPPED, ["run.step=7"])
     with pytest.raises(ConfigurationError, match="name=value"):
         configured.read(SHIPPED, ["run.steps"])

@@ -12,7 +12,7 @@ from wm_core.world_model.model_config import WorldModelConfig
 from wm_core.world_model.objective import training_loss
 from wm_core.world_model.transformer import Transformer
 
-CELLS, FRAMES, CLIPS = 6, 4, 24
+CELLS, FRAMES, CLIPS = 6, 4, 16
 
 
 def config_of(kind: str) -> WorldModelConfig:
@@ -30,6 +30,7 @@ def config_of(kind: str) -> WorldModelConfig:
         bootstrap_rows=0.5,
         inference_fraction=1.0,
         inference_tau_power=0.3,
+        change=0.0,
         action_dropout=0.05,
         ema_decay=0.99,
     )

@@ -17,6 +17,7 @@ def small_config(**changes: object) -> WorldModelConfig:
         "grids": ((3, 2), (1, 1)),
         "dim": 32,
         "layers": 4,
+        "change": 0.2,
         "time_every": 2,
         "heads": 4,
         "kv_heads": 2,

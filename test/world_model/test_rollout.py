@@ -1,4 +1,4 @@
-"""Protects imagination: the cached rollout is the full forward pass, the context is shared and untouched, samples differ by action alone."""
+"""Protects imagination: the cached rollout is the full forward pass, the context is shared and untouched, samples differ by action."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_bf16_passes_stay_near_fp32() -> None:
 
 @torch.no_grad()
 def test_the_pass_is_one_graph_and_compiles_once_for_all_steps() -> None:
-    config, graphs = small_config(), []
+    config, graphs = small_config(layers=2), []
     past, actions = seen(3)
 
     def backend(graph: Any, _: list[Tensor]) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from wm_core.errors import ConfigurationError, WorldModelError
 from wm_core.world_model.attention import Attention, own_and_shared
 from wm_core.world_model.conditioning import Conditioning
+from wm_core.world_model.embedding import PosedPlaces, plane_features
 from wm_core.world_model.grid import pool
 from wm_core.world_model.layout import causal, committed_and_noised
 from wm_core.world_model.rotary import cell_centres, plane_rotation, rotate, time_rotation
@@ -82,7 +83,7 @@ def test_trap_16_the_first_frame_has_the_start_token_and_unknown_values_take_no_
 
 
 def test_trap_16_registers_speak_to_other_frames_through_attention_alone() -> None:
-    network, (noised, *rest) = awake(small_config()), inputs()
+    network, (noised, *rest) = awake(small_config(change=0.0)), inputs()
     for index in network.time_layers:
         with torch.no_grad():
             network.blocks[index].attention.out.weight.zero_()  # type: ignore[union-attr,operator]
@@ -178,6 +179,15 @@ def test_proprioception_is_null_where_it_is_not_known() -> None:
     known[:, 3] = True
     shown = run(network, noised, signal, step, dataclasses.replace(conditioning, proprioception=reading, proprioception_known=known))
     assert changed_frames(nothing, shown) == [3, 4]
+
+
+def test_a_reading_tells_each_place_of_its_own_and_an_unknown_one_nothing() -> None:
+    """Oracle: the sum over all products of a wave of the reading and a feature of the place."""
+    posed = PosedPlaces(width=3, dim=4)
+    reading, places = torch.randn(2, 5, 3), plane_features((3, 2))
+    wanted = torch.stack([torch.stack([torch.einsum("w,c,wcd->d", one, place, posed.weight) for place in places]) for one in reading[1]])
+    torch.testing.assert_close(posed(reading, places)[1], wanted)
+    assert not posed(torch.zeros(1, 1, 3), places).any()
 
 
 def test_the_wide_head_predicts_within_the_frame() -> None:

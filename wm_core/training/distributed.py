@@ -72,7 +72,7 @@ def spread(network: nn.Module, average: nn.Module, strategy: str, processes: Pro
     for whole_network in (network, average):
         for block in whole_network.blocks:  # type: ignore[union-attr]
             fully_shard(block, mesh=mesh)
-        fully_shard(whole_network, mesh=mesh)
+        fully_shard(whole_network, mesh=mesh, reshard_after_forward=True)  # the teacher has no backward pass to give its weights back
     return network
 
 

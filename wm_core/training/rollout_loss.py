@@ -16,6 +16,7 @@ from wm_core.world_model.grid import pool
 from wm_core.world_model.layout import committed_and_noised
 from wm_core.world_model.model_config import WorldModelConfig
 from wm_core.world_model.objective import Dynamics, draw_noise
+from wm_core.world_model.reckoning import Reckoning
 from wm_core.world_model.rollout import Rollout
 from wm_core.world_model.sampler import corrupt
 from wm_core.world_model.shortcut import Labels, Schedule, draw_labels, shortcut_errors
@@ -30,6 +31,7 @@ def rollout_loss(
     horizon: int,
     config: WorldModelConfig,
     generator: torch.Generator,
+    reckoning: Reckoning | None = None,
 ) -> Tensor:
     """The flow loss of the last `horizon` - 1 frames of clips, or of the last one: normalised latents (B, T, P, D), `horizon` < T.
 
@@ -39,8 +41,9 @@ def rollout_loss(
     seen = latents.shape[1] - horizon
     grid = config.model.grids[int(torch.randint(0, len(config.model.grids), (), generator=generator, device=generator.device))]
     clean = pool(latents.float(), config.model.grids[0], grid)
-    blind = _blind_from(conditioning, seen)
-    imagined = _imagined(imagining, clean[:, :seen], blind, horizon, config, generator, grid)
+    told = conditioning if reckoning else _blind_from(conditioning, seen)
+    rollout = Rollout(imagining, config, reckoning=reckoning)
+    imagined = _imagined(rollout, clean[:, :seen], told, horizon, generator, grid)
     context = torch.cat([clean[:, :seen], imagined], dim=1)
     committed, signal, step = corrupt(context, draw_noise(clean, objective, generator), objective.context_noise, schedule)
     shape = clean.shape[:2]
@@ -55,7 +58,7 @@ def rollout_loss(
         both = torch.cat([committed, noised], dim=1)
         both_signals = torch.cat([torch.full_like(signals, signal), signals], dim=1)
         both_steps = torch.cat([torch.full_like(steps, step), steps], dim=1)
-        return student(both, both_signals, both_steps, blind, layout, grid)
+        return student(both, both_signals, both_steps, told, layout, grid)
 
     errors = shortcut_errors(network, None, clean, draw_noise(clean, objective, generator), labels, schedule)
     loss = errors.error if objective.kind == "deterministic" else errors.loss
@@ -63,7 +66,7 @@ def rollout_loss(
 
 
 def _blind_from(conditioning: Conditioning, frame: int) -> Conditioning:
-    """Proprioception of imagined frames is not known."""
+    """Without reckoning the proprioception of imagined frames is not known."""
     if conditioning.proprioception_known is None:
         return conditioning
     known = conditioning.proprioception_known.clone()
@@ -72,11 +75,10 @@ def _blind_from(conditioning: Conditioning, frame: int) -> Conditioning:
 
 
 def _imagined(
-    network: Transformer,
+    rollout: Rollout,
     context: Tensor,
     conditioning: Conditioning,
     horizon: int,
-    config: WorldModelConfig,
     generator: torch.Generator,
     grid: tuple[int, int],
 ) -> Tensor:
@@ -84,7 +86,6 @@ def _imagined(
     seen = context.shape[1]
     seed = int(torch.randint(0, 2**31, (), generator=generator, device=generator.device))
     with torch.autocast(context.device.type, enabled=False):
-        rollout = Rollout(network, config)
         prefilled = rollout.prefill(context, _until(conditioning, seen), seed, grid)
         ahead = slice(seen - 1, seen - 1 + horizon)
         actions, known = conditioning.actions[:, None, ahead], conditioning.known[:, None, ahead]

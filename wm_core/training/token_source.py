@@ -8,6 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 import torch
+from torch.nn import functional
 
 from wm_core import configuration
 from wm_core.data.dataset_config import DatasetConfig
@@ -18,6 +19,8 @@ from wm_core.data.token_cache import CachedReader, Encoder, Plan, TokenCache, fo
 from wm_core.training.clips import LatentClips
 from wm_core.training.train_config import DataConfig
 from wm_core.vision.encoder import Encoder as VisionEncoder
+from wm_core.vision.load import load_encoder
+from wm_core.world_model.reckoning import READING
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,21 @@ class Datasets:
         given = zip(self.readers, self.config.sources, strict=True)
         sources = [Source(CachedReader(reader, self.cache), one.labelled, one.weight) for reader, one in given]
         mixture = Mixture(sources, self.config.clip, self.config.mixture, evaluation=evaluation)
-        return TokenSource(ClipStream(mixture, batch, self.config.workers, rank, world), tuple(reader.name for reader in self.readers))
+        stream = ClipStream(mixture, batch, self.config.workers, rank, world)
+        names = tuple(reader.name for reader in self.readers)
+        return TokenSource(stream, names, tuple(one.tool_state and one.labelled for one in self.config.sources))
 
     def hash(self) -> str:
         """Of what the data are: which datasets, and every draw from them."""
         fingerprints = [f"{reader.name} {reader.metadata.fingerprint}" for reader in self.readers]
         text = "\n".join([*fingerprints, str(self.config.clip), str(self.config.mixture)])
         return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def open_encoder(config: DataConfig, beside: Path, device: torch.device) -> PatchEncoder:
+    """The encoder of a configuration: a folder, whose relative path begins at `beside`, or a published name."""
+    folder = beside / Path(config.encoder).expanduser()
+    return PatchEncoder(load_encoder(str(folder) if folder.exists() else config.encoder, device))
 
 
 def open_datasets(config: DataConfig, beside: Path, encoder: Encoder) -> Datasets:
@@ -61,10 +72,10 @@ def open_datasets(config: DataConfig, beside: Path, encoder: Encoder) -> Dataset
 
 
 class TokenSource:
-    """A ClipSource over a ClipStream whose readers give tokens."""
+    """A ClipSource over a ClipStream whose readers give tokens; `told` says of which sources the tool's readings are shown."""
 
-    def __init__(self, stream: ClipStream, names: tuple[str, ...]) -> None:
-        self._stream, self._names = stream, names
+    def __init__(self, stream: ClipStream, names: tuple[str, ...], told: tuple[bool, ...]) -> None:
+        self._stream, self._names, self._told = stream, names, torch.tensor(told)
 
     def __iter__(self) -> Iterator[LatentClips]:
         return (self._clips(batch) for batch in self._stream)
@@ -79,8 +90,9 @@ class TokenSource:
         ids = tuple(
             f"{self._names[source]} {episode}" for source, episode in zip(batch.source.tolist(), batch.episode.tolist(), strict=True)
         )
-        known = batch.state_mask[:, None].expand(batch.action_mask.shape)
-        return LatentClips(batch.frames.float(), batch.actions, batch.action_mask, batch.labelled, ids, batch.state, known)
+        known = (batch.state_mask & self._told[batch.source])[:, None].expand(batch.action_mask.shape)
+        reading = functional.pad(batch.state, (0, max(0, READING - batch.state.shape[-1])))[..., :READING]
+        return LatentClips(batch.frames.float(), batch.actions, batch.action_mask, batch.labelled, ids, reading, known)
 
 
 class PatchEncoder:

@@ -12,10 +12,9 @@ from wm_core.training import clips, dry_run, train_config
 from wm_core.training.clips import LatentClips
 from wm_core.training.distributed import Processes, joined
 from wm_core.training.errors import TrainingError
-from wm_core.training.token_source import Datasets, PatchEncoder, open_datasets
+from wm_core.training.token_source import Datasets, PatchEncoder, open_datasets, open_encoder
 from wm_core.training.train_config import TrainConfig
 from wm_core.training.trainer import Trainer
-from wm_core.vision.load import load_encoder
 from wm_core.world_model.checkpoint import Provenance
 
 Say = Callable[[str], None]
@@ -27,7 +26,7 @@ def train(path: Path, overrides: Sequence[str], folder: Path, resume: bool, dry:
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     with joined(config.run.device) as processes:
-        encoder = PatchEncoder(load_encoder(config.data.encoder, processes.device))
+        encoder = open_encoder(config.data, path.parent, processes.device)
         _check_encoder(config, encoder)
         datasets = open_datasets(config.data, path.parent, encoder)
         if processes.first:

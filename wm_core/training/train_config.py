@@ -9,13 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from wm_core import configuration
 from wm_core.configuration import setting
 from wm_core.data.clip import ClipRequest, Preprocessing
 from wm_core.data.mixture import MixtureConfig
 from wm_core.errors import ConfigurationError
+from wm_core.training.overrides import overridden
 from wm_core.world_model.model_config import ModelConfig, ObjectiveConfig, WorldModelConfig
 
 
@@ -27,13 +26,14 @@ class SourceConfig:
     description: str = setting("YAML that says what its columns mean, relative to the training's own YAML")
     labelled: bool = setting("whether its actions are shown to the model")
     weight: float = setting("share among the sources of its kind", low=0.0, high=1e6, default=1.0)
+    tool_state: bool = setting("whether its states begin with the commanded tool's pose and opening (7 numbers)", default=False)
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Where clips come from and what they look like."""
 
-    sources: tuple[SourceConfig, ...] = setting("the datasets; each has root, description, labelled and weight")
+    sources: tuple[SourceConfig, ...] = setting("the datasets; each has root, description, labelled and weight, and may have tool_state")
     encoder: str = setting("the frozen encoder that turns pictures into latents: a name or the path of its weights")
     cache: str = setting("directory under which the latents of whole datasets are kept")
     clip: ClipRequest = setting("how long a clip is, and its rate")
@@ -140,17 +140,7 @@ class TrainConfig:
 
 def read(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Defaults, then the file, then the command line's `a.b=value`, where value is YAML."""
-    config = configuration.read(TrainConfig, path)
-    changes: dict[str, Any] = {}
-    for override in overrides:
-        name, separator, text = override.partition("=")
-        if not separator:
-            raise ConfigurationError("an override has no value", got=override, allowed="name=value, e.g. run.steps=2000")
-        try:
-            changes[name] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigurationError("the value of an override is not YAML", got=override, mend="quote it") from error
-    return configuration.replace_flat(config, changes, "the command line")
+    return overridden(configuration.read(TrainConfig, path), overrides)
 
 
 def record(config: TrainConfig) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from wm_core.world_model.checkpoint import Provenance
 from wm_core.world_model.ema import Ema
 from wm_core.world_model.normalisation import Statistics
 from wm_core.world_model.objective import Loss, training_loss
+from wm_core.world_model.reckoning import reckoning_of
 from wm_core.world_model.transformer import Transformer
 
 LOSS_TERMS = (("forcing", "inference"), ("flow", "bootstrap"), ("labelled", "unlabelled"))
@@ -136,7 +137,8 @@ class Trainer:
             loss = training_loss(self._student, teacher, latents, conditioning, config, generator)
             total, terms = loss.total, {f"error/{name}": value for name, value in loss.terms.items()}
             if stage.horizon:
-                imagined = rollout_loss(self._student, self._teacher, latents, conditioning, stage.horizon, config, generator)
+                reckoning = reckoning_of(self.config.model, self.statistics)
+                imagined = rollout_loss(self._student, self._teacher, latents, conditioning, stage.horizon, config, generator, reckoning)
                 total = total + self.config.rollout_weight * imagined
                 terms["rollout_loss"] = _once(imagined)
         return Loss(total, terms | {"loss": _once(total)})

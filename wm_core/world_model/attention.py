@@ -32,14 +32,14 @@ class Attention(nn.Module):
         """The largest logit of each head (heads,)."""
         return self.soft_cap * torch.tanh(self.gain / self.soft_cap) if self.soft_cap else self.gain
 
-    def forward(self, x: Tensor, rotation: Rotation, attend: Attend) -> Tensor:
-        """(B, F, S, dim) -> the same; `rotation` broadcasts against (F, S, heads, hd / 2)."""
+    def forward(self, x: Tensor, rotation: Rotation, attend: Attend, first: int = 0) -> Tensor:
+        """(B, F, S, dim) -> the frames from `first` on; `rotation` broadcasts against (F, S, heads, hd / 2)."""
         joint = self.project(x).unflatten(-1, (self.heads + 2 * self.kv_heads, self.head_dim))
         query, key, value = joint.split([self.heads, self.kv_heads, self.kv_heads], dim=-2)
         scale = (self.logit_scale() / self.head_dim)[:, None]  # normalised vectors have length sqrt(hd)
         query = rotate(functional.rms_norm(query, (self.head_dim,)) * scale, rotation).type_as(value)
         key = rotate(functional.rms_norm(key, (self.head_dim,)), rotation).type_as(value)
-        return self.out(attend(query, key, value).flatten(-2))
+        return self.out(attend(query[:, first:], key, value).flatten(-2))
 
 
 def within_frames(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -51,7 +51,10 @@ def within_frames(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def across_frames(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:
-    """Every token sees its own position in other frames: those of `visible` (F, F) bool, or itself and all before it where None."""
+    """Every token sees its own position in other frames: those of `visible` (F, F) bool, or itself and all before it where None.
+
+    query may be the last frames only, of which `visible` then has the rows.
+    """
     batch = query.shape[0]
     query, key, value = (part.permute(0, 2, 3, 1, 4).flatten(0, 1) for part in (query, key, value))
     out = _fused(query, key, value, visible=visible, causal=visible is None)
@@ -70,16 +73,18 @@ def own_and_shared(query: Tensor, own: tuple[Tensor, Tensor, Tensor], shared: tu
     (Q, M) added to the logits; shared: keys and values (G, S, KV, W, hd) and a mask (Q, W). Returns the shape of query.
 
     The samples are so many more queries on the same shared keys: one matrix product. The few own keys are a sum of products. Both
-    parts are softmax terms over one denominator, whose logarithm is merged from the parts' (log-sum-exp).
+    parts are softmax terms over one denominator, taken below the largest logit of either.
     """
     keys, values, mask = own
     logits = (query.unsqueeze(-2) * keys.unsqueeze(-3)).sum(-1).float() + mask
-    total = logits.logsumexp(-1)
+    largest = logits.amax(-1)
     if shared is not None:
         common = torch.matmul(query.flatten(3, 4), shared[0].mT).unflatten(3, query.shape[3:5]).float() + shared[2]
-        total = torch.logaddexp(total, common.logsumexp(-1))
-    out = ((logits - total[..., None]).exp().to(values)[..., None] * values.unsqueeze(-3)).sum(-2)
+        largest = torch.maximum(largest, common.amax(-1))
+    terms = (logits - largest[..., None]).exp()
+    total, out = terms.sum(-1), (terms.to(values)[..., None] * values.unsqueeze(-3)).sum(-2)
     if shared is not None:
-        share = (common - total[..., None]).exp().to(values)
-        out = out + torch.matmul(share.flatten(3, 4), shared[1]).unflatten(3, query.shape[3:5])
-    return out
+        terms = (common - largest[..., None]).exp()
+        total = total + terms.sum(-1)
+        out = out + torch.matmul(terms.to(values).flatten(3, 4), shared[1]).unflatten(3, query.shape[3:5])
+    return out / total[..., None].to(out)

@@ -37,6 +37,7 @@ class Block(nn.Module):
             self.attention.out.weight.normal_(std=(2 * depth * dim) ** -0.5)
             self.mlp.down.weight.normal_(std=(2 * depth * mlp_hidden) ** -0.5)
 
-    def forward(self, x: Tensor, rotation: Rotation, attend: Attend) -> Tensor:
-        x = x + self.attention(self.before_attention(x), rotation, attend)
+    def forward(self, x: Tensor, rotation: Rotation, attend: Attend, first: int = 0) -> Tensor:
+        """With `first`, the frames before it are looked at but not carried on."""
+        x = x[:, first:] + self.attention(self.before_attention(x), rotation, attend, first)
         return x + self.mlp(self.before_mlp(x))

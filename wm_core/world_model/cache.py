@@ -56,16 +56,17 @@ class Memory:
     context: int
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, positions: Tensor, places: Tensor) -> Tensor:
-        """Time attention of F frames (G * N, F, S, heads, hd); their keys and values enter the own ring first."""
+        """Time attention (G * N, F, S, heads, hd) of F frames, or of the last of them; their keys and values enter the own ring first."""
         frames, heads, kv_heads = query.shape[1], query.shape[3], key.shape[3]
-        key, value = (part.unflatten(0, (-1, self.samples)).permute(0, 3, 4, 1, 2, 5) for part in (key, value))
+        key, value = (part.unflatten(0, (-1, self.samples)).permute(0, 3, 4, 1, 2, 5).contiguous() for part in (key, value))
         self.own.write(layer, key, value, places)
-        queries = query.unflatten(3, (kv_heads, -1)).unflatten(0, (-1, self.samples)).permute(0, 3, 4, 1, 2, 5, 6).flatten(4, 5)
-        own = (self.own.keys[layer], self.own.values[layer], self._mask(self.own, positions, heads // kv_heads))
+        grouped = query.unflatten(3, (kv_heads, -1)).unflatten(0, (-1, self.samples))
+        queries = grouped.permute(0, 3, 4, 1, 2, 5, 6).flatten(4, 5).contiguous()  # sums of products over strides cost thrice as much
+        own = (self.own.keys[layer], self.own.values[layer], self._mask(self.own, positions[-frames:], heads // kv_heads))
         shared = None
         if self.shared is not None:
             keys, values = self.shared.keys[layer][:, :, :, 0], self.shared.values[layer][:, :, :, 0]
-            shared = (keys, values, self._mask(self.shared, positions, heads // kv_heads))
+            shared = (keys, values, self._mask(self.shared, positions[-frames:], heads // kv_heads))
         out = own_and_shared(queries, own, shared).unflatten(4, (frames, -1))
         return out.permute(0, 3, 4, 1, 2, 5, 6).flatten(4, 5).flatten(0, 1)
 

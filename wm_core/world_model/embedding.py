@@ -13,20 +13,49 @@ from wm_core.world_model.rotary import cell_centres
 from wm_core.world_model.shortcut import Schedule
 
 PLANE_OCTAVES = 4
+READING_OCTAVES = 3
 
 
 class VectorToken(nn.Module):
-    """A vector as one token, or a learned token where it is not known."""
+    """A vector as one token, or a learned token where it is not known.
 
-    def __init__(self, inputs: int, hidden: int, dim: int) -> None:
+    With `octaves` its numbers are shown as waves too: what a pose looks like is a sharper function of it than a small MLP learns soon.
+    """
+
+    def __init__(self, inputs: int, hidden: int, dim: int, octaves: int = 0) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, dim))
+        self.octaves, self.width = octaves, inputs * (1 + 2 * octaves)
+        self.mlp = nn.Sequential(nn.Linear(self.width, hidden), nn.SiLU(), nn.Linear(hidden, dim))
         self.null = nn.Parameter(0.02 * torch.randn(dim))
 
     def forward(self, value: Tensor, known: Tensor) -> Tensor:
         """Values (B, F, inputs), known (B, F) -> (B, F, dim); what is not known does not enter, whatever it is."""
         known = known[..., None]
-        return torch.where(known, self.mlp(torch.where(known, value, 0.0)), self.null)
+        return torch.where(known, self.mlp(self.shown(torch.where(known, value, 0.0))), self.null)
+
+    def shown(self, value: Tensor) -> Tensor:
+        """With sines and cosines of 1, 2, 4, ... times each number: (..., inputs * (1 + 2 * octaves))."""
+        if not self.octaves:
+            return value
+        angle = (value[..., None] * torch.exp2(torch.arange(self.octaves, device=value.device))).flatten(-2)
+        return torch.cat([value, angle.sin(), angle.cos()], dim=-1)
+
+
+class PosedPlaces(nn.Module):
+    """What a reading says of each place in the picture: linear in the products of what is known of either.
+
+    Where the arm stands in the picture is such a product; without it a small network is long in finding out that its poses are seen.
+    """
+
+    def __init__(self, width: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width, 4 * PLANE_OCTAVES + 2, dim))
+        nn.init.normal_(self.weight, std=0.3 * (width * (4 * PLANE_OCTAVES + 2)) ** -0.5)
+
+    def forward(self, reading: Tensor, places: Tensor) -> Tensor:
+        """Shown readings (B, F, width) and features of places (P, features) -> (B, F, P, dim)."""
+        maps = torch.einsum("wpd,cp->wcd", self.weight, places)
+        return (reading @ maps.flatten(1)).unflatten(-1, maps.shape[1:])
 
 
 class FrameEmbedding(nn.Module):
@@ -42,7 +71,9 @@ class FrameEmbedding(nn.Module):
         self.step = nn.Embedding(Schedule(config.finest_steps).finest_step + 1, dim - half)
         self.action = VectorToken(config.action_dim, config.action_hidden, dim)
         self.start = nn.Parameter(0.02 * torch.randn(dim))
-        self.proprioception = VectorToken(config.proprioception_dim, config.action_hidden, dim) if config.proprioception_dim else None
+        reading = config.proprioception_dim
+        self.proprioception = VectorToken(reading, config.action_hidden, dim, READING_OCTAVES) if reading else None
+        self.posed = PosedPlaces(self.proprioception.width, dim) if self.proprioception else None
         self.before = config.registers
         self.after = 3 if config.proprioception_dim else 2
 
@@ -50,6 +81,10 @@ class FrameEmbedding(nn.Module):
         """Tokens of noised latents (B, F, P, D); signal and step (B, F) or (1, F)."""
         clips, frames = noised.shape[:2]
         latents = self.latents(noised) + self.place(plane_features(grid, noised.device))
+        if self.proprioception is not None and self.posed is not None and incoming.proprioception is not None:
+            known = incoming.proprioception_known[..., None]  # type: ignore[index]
+            reading = self.proprioception.shown(torch.where(known, incoming.proprioception, 0.0)) * known
+            latents = latents + self.posed(reading, plane_features(grid, noised.device))
         shortcut = torch.cat([self.signal(signal), self.step(step)], dim=-1).expand(clips, frames, -1)
         action = torch.where(incoming.first[:, None], self.start, self.action(incoming.action, incoming.known))
         single = [shortcut, action]

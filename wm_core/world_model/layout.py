@@ -10,9 +10,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Layout:
-    """F frames: their number in the clip (F,) int64, who sees whom (F, F) bool (None: causal), and the first one that is predicted."""
+    """F frames: their number in the clip (F,) int64, who sees whom (F, F) bool (None: causal), and the first one that is predicted.
+
+    `before` (F,) int64 says which of them holds the frame before each; -1: none does.
+    """
 
     positions: Tensor
+    before: Tensor
     visible: Tensor | None
     first_output: int = 0
 
@@ -20,7 +24,7 @@ class Layout:
 def causal(frames: int, context: int, device: torch.device | None = None) -> Layout:
     """Frames in order, each seeing itself and the context - 1 before it."""
     positions = torch.arange(frames, device=device)
-    return Layout(positions, None if frames <= context else _within(positions, positions, context))
+    return Layout(positions, positions - 1, None if frames <= context else _within(positions, positions, context))
 
 
 def committed_and_noised(frames: int, context: int, device: torch.device | None = None) -> Layout:
@@ -32,7 +36,7 @@ def committed_and_noised(frames: int, context: int, device: torch.device | None 
     past = _within(order, order, context)
     none, itself = torch.zeros_like(past), torch.eye(frames, dtype=torch.bool, device=device)
     visible = torch.cat([torch.cat([past, none], dim=1), torch.cat([past & ~itself, itself], dim=1)])
-    return Layout(order.repeat(2), visible, first_output=frames)
+    return Layout(order.repeat(2), (order - 1).repeat(2), visible, first_output=frames)
 
 
 def _within(query: Tensor, key: Tensor, context: int) -> Tensor:

@@ -29,6 +29,12 @@ class ModelConfig:
     action_dim: int = setting("numbers in one action", low=1, high=64)
     action_hidden: int = setting("hidden width of the action embedding", low=1, high=4096)
     proprioception_dim: int = setting("numbers in one proprioception reading; 0: no such token", low=0, high=256, default=0)
+    change: float = setting(
+        "variance of a normalised latent's change in one frame, for the first guess that the head corrects; 0: no guess",
+        low=0.0,
+        high=10.0,
+        default=0.0,
+    )
     head_layers: int = setting("layers of the wide head on top; 0: a linear head", low=0, high=8, default=0)
     head_dim: int = setting("width of the wide head", low=8, high=8192, default=2048)
 

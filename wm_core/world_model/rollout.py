@@ -20,6 +20,7 @@ from wm_core.world_model.cache import Memory, RingCache
 from wm_core.world_model.conditioning import Conditioning, Incoming
 from wm_core.world_model.layout import causal
 from wm_core.world_model.model_config import WorldModelConfig
+from wm_core.world_model.reckoning import Reckoning
 from wm_core.world_model.sampler import corrupt, sample
 from wm_core.world_model.shortcut import Schedule
 from wm_core.world_model.transformer import Transformer
@@ -36,12 +37,31 @@ def frame_noise(seed: int, frame: int, purpose: Purpose, shape: tuple[int, int])
 
 @dataclass
 class Context:
-    """Committed frames of G streams, and the number of the next one."""
+    """Committed frames of G streams, and the number of the next one.
+
+    Of the last one: its latents as committed (G, P, D), and its own reading (G, Q) where that is known (G,).
+    """
 
     ring: RingCache
     grid: tuple[int, int]
     streams: int
     next_frame: int
+    last: Tensor
+    reading: Tensor
+    reading_known: Tensor
+
+
+@dataclass(frozen=True)
+class _Lead:
+    """What leads into frames (B, H): actions (B, H, A), the readings (B, H, Q) they give, and which of either are known (B, H)."""
+
+    action: Tensor
+    known: Tensor
+    reading: Tensor
+    reading_known: Tensor
+
+    def part(self, frames: slice) -> _Lead:
+        return _Lead(self.action[:, frames], self.known[:, frames], self.reading[:, frames], self.reading_known[:, frames])
 
 
 class Rollout:
@@ -53,8 +73,13 @@ class Rollout:
         config: WorldModelConfig,
         dtype: torch.dtype = torch.float32,
         compiler: Callable[[Callable[..., Tensor]], Callable[..., Tensor]] | None = None,
+        reckoning: Reckoning | None = None,
     ) -> None:
-        """Passes and cache run in `dtype`, sampling in fp32; `compiler` wraps the pass, e.g. partial(torch.compile, dynamic=False)."""
+        """Passes and cache run in `dtype`, sampling in fp32; `compiler` wraps the pass, e.g. partial(torch.compile, dynamic=False).
+
+        With `reckoning` imagined frames are told where their actions put the tool; without it they are told nothing of it.
+        """
+        self._reckoning = reckoning
         self.network, self.model, self.objective = network.eval(), config.model, config.objective.resolved()
         self.schedule, self.dtype = Schedule(config.model.finest_steps), dtype
         self._advance: Callable[..., Tensor] = compiler(network.advance) if compiler else network.advance
@@ -71,7 +96,9 @@ class Rollout:
         signals, steps = (torch.full((1, frames), label, device=latents.device) for label in (signal, step))
         with self._precision(latents.device):
             kept = self.network.prefill(committed, signals, steps, conditioning, layout, grid)
-        context = Context(self._ring(streams, 1, self.model.context, grid, latents), grid, streams, frames)
+        reading, reading_known = self._readings(conditioning, streams, latents.device)
+        ring = self._ring(streams, 1, self.model.context, grid, latents)
+        context = Context(ring, grid, streams, frames, committed[:, -1], reading, reading_known)
         last = layout.positions[-self.model.context :]
         places = context.ring.places(last, torch.ones_like(last, dtype=torch.bool))
         context.ring.occupy(last, places)
@@ -81,15 +108,22 @@ class Rollout:
         return context
 
     @torch.no_grad()
-    def extend(self, context: Context, latents: Tensor, action: Tensor, known: Tensor, seed: int) -> None:
-        """Commit one more seen frame (G, P, D) of every stream, with the action (G, A) that led into it and whether it is known (G,)."""
+    def extend(self, context: Context, latents: Tensor, action: Tensor, known: Tensor, seed: int, reading: Tensor | None = None) -> None:
+        """Commit one more seen frame (G, P, D) of every stream, with the action (G, A) that led into it and whether it is known (G,).
+
+        `reading` (G, Q) is the frame's own proprioception; None: it is not known.
+        """
         self._check_latents(latents[:, None], context.grid, context.streams)
         _check_finite("the action of the context", action[known])
         noise = self._noise(seed, context.next_frame, "context", context.grid, latents.device)
         committed, signal, step = corrupt(latents.float(), noise, self.objective.context_noise, self.schedule)
+        context.reading_known = torch.full_like(context.reading_known, reading is not None)
+        context.reading = torch.zeros_like(context.reading) if reading is None else reading
+        _check_finite("values in the reading of the context", context.reading)
+        lead = _Lead(action[:, None], known[:, None], context.reading[:, None], context.reading_known[:, None])
         memory = Memory(context.ring, None, 1, self.model.context)
-        self._pass(memory, context.grid, [committed], [(signal, step)], [action], [known], context.next_frame, stays=1)
-        context.next_frame += 1
+        self._pass(memory, context.grid, context.last, [committed], [(signal, step)], lead, context.next_frame, stays=1)
+        context.next_frame, context.last = context.next_frame + 1, committed
 
     @torch.no_grad()
     def imagine(
@@ -104,19 +138,36 @@ class Rollout:
         known = torch.ones(actions.shape[:3], dtype=torch.bool, device=actions.device) if known is None else known
         count = samples * len(seeds)
         actions = actions.float().repeat(1, len(seeds), 1, 1).flatten(0, 1)  # streams x (seeds x samples)
-        known = known.repeat(1, len(seeds), 1).flatten(0, 1)
+        lead = self._lead(context, actions, known.repeat(1, len(seeds), 1).flatten(0, 1))
         ring = self._ring(streams, count, min(self.model.context, horizon), context.grid, actions)
-        memory, frames = Memory(ring, context.ring, count, self.model.context), []
-        pending: Tensor | None = None
+        memory, frames = Memory(ring, context.ring, count, self.model.context), list[Tensor]()
+        before = context.last.repeat_interleave(count, dim=0)
         for index in range(horizon):
             number = context.next_frame + index
             start, commit = (self._common(seeds, number, purpose, context, samples, actions.device) for purpose in ("start", "commit"))
-            begin = max(index - 1, 0)
-            lead = actions[:, begin : index + 1], known[:, begin : index + 1]
-            frame = self._frame(memory, context, start, pending, lead, number, steps)
-            frames.append(frame)
-            pending, _, _ = corrupt(frame, commit, self.objective.context_noise, self.schedule)
+            here = lead.part(slice(max(index - 1, 0), index + 1))
+            frames.append(self._frame(memory, context, start, before, here, number, steps))
+            before, _, _ = corrupt(frames[-1], commit, self.objective.context_noise, self.schedule)
         return torch.stack(frames, dim=1).unflatten(0, (streams, len(seeds), samples)).transpose(0, 1)
+
+    def _lead(self, context: Context, actions: Tensor, known: Tensor) -> _Lead:
+        """Of B = streams x count imagined futures; a reading is known as long as all actions since the last one are."""
+        count = len(actions) // context.streams
+        reading, reading_known = (part.repeat_interleave(count, dim=0) for part in (context.reading, context.reading_known))
+        ahead = reading[:, None].expand(-1, actions.shape[1], -1)
+        if self._reckoning is None:
+            return _Lead(actions, known, ahead, torch.zeros_like(known))
+        certain = reading_known[:, None] & known.cumprod(1).bool()
+        ahead = self._reckoning.ahead(reading, torch.where(known[..., None], actions, 0.0))
+        return _Lead(actions, known, ahead, certain)
+
+    def _readings(self, conditioning: Conditioning, streams: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Of the last frame of a context; zeros that are not known where there are none."""
+        if conditioning.proprioception is None or conditioning.proprioception_known is None:
+            return torch.zeros(streams, self.model.proprioception_dim, device=device), torch.zeros(streams, dtype=torch.bool, device=device)
+        _check_finite("readings of the context", conditioning.proprioception[conditioning.proprioception_known])
+        known = conditioning.proprioception_known[:, -1]
+        return torch.where(known[:, None], conditioning.proprioception[:, -1], 0.0), known
 
     def _common(
         self, seeds: tuple[int, ...], number: int, purpose: Purpose, context: Context, samples: int, device: torch.device
@@ -130,20 +181,20 @@ class Rollout:
         memory: Memory,
         context: Context,
         noise: Tensor,
-        pending: Tensor | None,
-        lead: tuple[Tensor, Tensor],
+        before: Tensor,
+        lead: _Lead,
         position: int,
         steps: int | None,
     ) -> Tensor:
-        """Sample the frame number `position`; its first pass commits the frame before it, if that is pending."""
-        action, known = lead
+        """Sample the frame number `position`; its first pass commits the frame before it, if that was imagined too."""
+        last = lead.part(slice(-1, None))
         committed = (self.schedule.context_signal(self.objective.context_noise), self.schedule.finest_step)
 
         def network(latent: Tensor, signal: int, step: int) -> Tensor:
-            if signal or pending is None:
-                return self._pass(memory, context.grid, [latent], [(signal, step)], [action[:, -1]], [known[:, -1]], position, stays=0)
-            latents, labels = [pending, latent], [committed, (signal, step)]
-            return self._pass(memory, context.grid, latents, labels, list(action.unbind(1)), list(known.unbind(1)), position - 1, stays=1)
+            if signal or position == context.next_frame:
+                return self._pass(memory, context.grid, before, [latent], [(signal, step)], last, position, stays=0)
+            latents, labels = [before, latent], [committed, (signal, step)]
+            return self._pass(memory, context.grid, before, latents, labels, lead, position - 1, stays=1)
 
         return sample(network, noise, steps or self.objective.sampling_steps, self.schedule)
 
@@ -151,21 +202,26 @@ class Rollout:
         self,
         memory: Memory,
         grid: tuple[int, int],
+        before: Tensor,
         latents: list[Tensor],
         labels: list[tuple[int, int]],
-        actions: list[Tensor],
-        known: list[Tensor],
+        lead: _Lead,
         start: int,
         stays: int,
     ) -> Tensor:
-        """One pass over frames from number `start` on, of which the first `stays` enter the ring to stay; the last frame, fp32."""
+        """One pass over frames from number `start` on, of which the first `stays` enter the ring to stay; the last frame, fp32.
+
+        `before` is the committed frame before that one.
+        """
         device = latents[0].device
         positions = torch.arange(start, start + len(latents), device=device)
         places = memory.own.places(positions, torch.arange(len(latents), device=device) < stays)
         signal, step = torch.tensor(labels, device=device).T[:, None]
-        incoming = Incoming(torch.stack(actions, dim=1), torch.stack(known, dim=1), positions == 0)
+        committed = torch.full((1, 1), self.schedule.context_signal(self.objective.context_noise), device=device)
+        incoming = Incoming(lead.action, lead.known, positions == 0, lead.reading, lead.reading_known)
         with self._precision(device):
-            predicted = self._advance(torch.stack(latents, dim=1), signal, step, incoming, positions, places, memory, grid)
+            stacked = torch.stack(latents, dim=1)
+            predicted = self._advance(stacked, signal, step, incoming, positions, places, memory, grid, before, committed)
         return predicted.float()
 
     def _noise(self, seed: int, frame: int, purpose: Purpose, grid: tuple[int, int], device: torch.device) -> Tensor:

@@ -12,6 +12,7 @@ from wm_core.world_model.block import Block
 from wm_core.world_model.cache import Memory
 from wm_core.world_model.conditioning import Conditioning, Incoming
 from wm_core.world_model.embedding import FrameEmbedding
+from wm_core.world_model.first_guess import first_guess
 from wm_core.world_model.layout import Layout
 from wm_core.world_model.model_config import ModelConfig
 from wm_core.world_model.rotary import Rotation, plane_rotation, time_rotation
@@ -38,7 +39,13 @@ class Transformer(nn.Module):
         """The clean latents of the frames from layout.first_output on; noised (B, F, P, D), labels (B, F), conditioning of T frames."""
         grid = grid or self.config.grids[0]
         incoming = conditioning.incoming().at(layout.positions)
-        return self._run(noised, signal, step, incoming, layout, grid, lambda _, q, k, v: across_frames(q, k, v, layout.visible))
+
+        def attend(_: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            visible = layout.visible if layout.visible is None else layout.visible[-query.shape[1] :]
+            return across_frames(query, key, value, visible)
+
+        corrections = self._run(noised, signal, step, incoming, layout, grid, attend)
+        return self._corrected(corrections, noised, signal, layout)
 
     def prefill(
         self, noised: Tensor, signal: Tensor, step: Tensor, conditioning: Conditioning, layout: Layout, grid: Grid
@@ -63,18 +70,22 @@ class Transformer(nn.Module):
         places: Tensor,
         memory: Memory,
         grid: Grid,
+        before: Tensor,
+        signal_before: Tensor,
     ) -> Tensor:
         """One pass over a cache: noised (B, F, P, D) at frame numbers (F,) that go to places (F,) of it; the last frame (B, P, D).
 
-        With two frames the first is committed while the second, the next, is denoised: one pass does both.
+        With two frames the first is committed while the second, the next, is denoised: one pass does both. `before` (B, P, D) is the
+        committed frame that comes before the last one, with its label (1, 1).
         """
         memory.own.occupy(positions, places)
-        layout = Layout(positions, None, first_output=len(positions) - 1)
+        layout = Layout(positions, positions - positions[:1] - 1, None, first_output=len(positions) - 1)
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             return memory.attend(layer, query, key, value, positions, places)
 
-        return self._run(noised, signal, step, incoming, layout, grid, attend)[:, 0]
+        corrections = self._run(noised, signal, step, incoming, layout, grid, attend)
+        return self._guessed(corrections, noised[:, -1:], signal[:, -1:], before[:, None], signal_before, positions[-1:] > 0)[:, 0]
 
     def _run(
         self, noised: Tensor, signal: Tensor, step: Tensor, incoming: Incoming, layout: Layout, grid: Grid, attend: TimeAttention
@@ -83,12 +94,25 @@ class Transformer(nn.Module):
         space, time = self._rotations(layout.positions, grid)
         for index, block in enumerate(self.blocks):
             if index in self.time_layers:
-                x = block(x, time, partial(attend, self.time_layers.index(index)))
-                if index == self.time_layers[-1]:  # from here on no frame sees another
-                    x = x[:, layout.first_output :]
+                last = index == self.time_layers[-1]  # from there on no frame sees another
+                x = block(x, time, partial(attend, self.time_layers.index(index)), layout.first_output if last else 0)
             else:
                 x = block(x, space, within_frames)
         return self.head(x, noised[:, layout.first_output :], grid)
+
+    def _corrected(self, corrections: Tensor, noised: Tensor, signal: Tensor, layout: Layout) -> Tensor:
+        """The frames that are predicted: what was guessed of each, corrected."""
+        if not self.config.change:
+            return corrections
+        asked, before = slice(layout.first_output, None), layout.before[layout.first_output :]
+        rows = before.clamp_min(0)
+        return self._guessed(corrections, noised[:, asked], signal[:, asked], noised[:, rows], signal[:, rows], before >= 0)
+
+    def _guessed(self, corrections: Tensor, noised: Tensor, signal: Tensor, before: Tensor, signal_before: Tensor, known: Tensor) -> Tensor:
+        if not self.config.change:
+            return corrections
+        tau, tau_before = (label.to(noised) / self.config.finest_steps for label in (signal, signal_before))
+        return corrections.to(noised) + first_guess(noised, tau, before, tau_before, known, self.config.change)
 
     def _rotations(self, positions: Tensor, grid: Grid) -> tuple[Rotation, Rotation]:
         width = self.config.dim // self.config.heads

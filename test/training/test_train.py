@@ -1,0 +1,138 @@
+"""Protects `wm train` from recorded pictures to a checkpoint: what it costs is said first, it goes on, and what does not fit is refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from wm_core import configuration
+from wm_core.data.collect import CollectConfig, collect
+from wm_core.errors import CheckpointError, ConfigurationError
+from wm_core.simulation.sim_config import SimConfig
+from wm_core.training import metrics_log
+from wm_core.training.errors import TrainingError
+from wm_core.training.train import train
+from wm_core.vision.embedded import MomentNetwork, save_embedded
+from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.preprocessing import Preprocessing
+from wm_core.world_model import checkpoint
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
+NETWORK = MomentNetwork(width=8, stride=4, maps=8, cell=24, dim=8)
+SMALL = {
+    "model": {"latent_dim": 8, "dim": 16, "layers": 2, "time_every": 2, "heads": 2, "kv_heads": 2, "mlp_hidden": 16, "action_hidden": 8},
+    "run": {"steps": 4, "threads": 1, "device": "cpu", "log_every": 1, "checkpoint_every": 2},
+}
+Train = Callable[..., list[str]]
+
+
+def save_encoder(folder: Path, seed: int) -> None:
+    torch.manual_seed(seed)
+    pixels = Preprocessing(96, "exact", (0.5,) * 3, (0.3,) * 3)
+    save_embedded(folder, FrozenEncoder("tiny", NETWORK.build(96), pixels, torch.device("cpu")), NETWORK, {})
+
+
+@pytest.fixture(scope="module")
+def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A labelled and an unlabelled set, an encoder, and a training's YAML that names them relative to itself."""
+    root = tmp_path_factory.mktemp("laboratory")
+    torch.set_num_threads(1)
+    arm = configuration.read(SimConfig, CONFIG / "sim_arm.yaml")
+    sets = replace(configuration.read(CollectConfig, CONFIG / "collect.yaml"), episodes=2, frames=9)
+    for name, labelled in (("arm", True), ("video", False)):
+        collect(replace(sets, labelled=labelled), arm, root / name)
+    save_encoder(root / "encoder", seed=0)
+    plain = yaml.safe_load((CONFIG / "train_embedded.yaml").read_text())
+    for section, values in SMALL.items():
+        plain[section] |= values
+    plain["data"] |= {"encoder": "encoder", "cache": "tokens", "statistics_batches": 2}
+    plain["data"]["clip"] = {"seconds": 0.8, "fps": 10.0}
+    plain["data"]["mixture"]["unlabelled_per_labelled"] = 1.0
+    plain["data"]["sources"] = [
+        {"root": "arm", "description": str(CONFIG / "datasets" / "embedded_arm.yaml"), "labelled": True, "tool_state": True},
+        {"root": "video", "description": str(CONFIG / "datasets" / "embedded_arm_unlabelled.yaml"), "labelled": False},
+    ]
+    plain["curriculum"] = [{"from_step": 0, "frames": [8]}, {"from_step": 2, "frames": [8], "horizon": 2}]
+    (root / "train.yaml").write_text(yaml.safe_dump(plain))
+    return root
+
+
+@pytest.fixture
+def run(laboratory: Path, tmp_path: Path) -> Train:
+    """`wm train` into tmp_path/out; what it said."""
+
+    def call(*overrides: str, resume: bool = False, dry: bool = False) -> list[str]:
+        said: list[str] = []
+        train(laboratory / "train.yaml", overrides, tmp_path / "out", resume, dry, said.append)
+        return said
+
+    return call
+
+
+def test_a_dry_run_tells_cameras_rates_and_cost_and_trains_nothing(run: Train, tmp_path: Path) -> None:
+    said = "\n".join(run(dry=True))
+    for fact in ("front = observation.images.front", "at 10 Hz", "8 frames", "4 videos, 36 frames", "memory", "s a step", "4 x 8 x 16 x 8"):
+        assert fact in said, said
+    assert not (tmp_path / "out").exists()
+
+
+def test_it_trains_goes_on_and_tells_labelled_from_unlabelled(run: Train, tmp_path: Path) -> None:
+    run("run.steps=2", "data.cache_bits=8")
+    run("run.steps=4", resume=True)
+    loaded, lines = checkpoint.load(checkpoint.newest(tmp_path / "out")), metrics_log.read(tmp_path / "out")
+    assert loaded.provenance.step == 4
+    assert loaded.provenance.data_hash
+    assert loaded.provenance.encoder == "tiny"
+    assert sorted(loaded.statistics) == ["actions", "latents", "proprioception"]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    named = {name for line in lines for name in line}
+    assert any(name.endswith("/labelled") for name in named)
+    assert any(name.endswith("/unlabelled") for name in named)
+    assert ["rollout_loss" in line for line in lines] == [False, False, True, True]
+    assert list((tmp_path / "out" / "tensorboard").iterdir())
+
+
+def test_a_cache_is_filled_once(run: Train, laboratory: Path) -> None:
+    run("run.steps=1")
+    files = {path: path.stat().st_mtime_ns for path in (laboratory / "tokens").rglob("*.tokens")}
+    assert len(files) == 4
+    said = run("run.steps=2", resume=True)
+    assert any("0 videos" in line for line in said)
+    assert {path: path.stat().st_mtime_ns for path in (laboratory / "tokens").rglob("*.tokens")} == files
+
+
+def test_another_encoder_is_refused_to_go_on_with(run: Train, laboratory: Path) -> None:
+    run("run.steps=1")
+    save_encoder(laboratory / "other", seed=1)
+    try:
+        shutil.move(laboratory / "encoder", laboratory / "kept")
+        shutil.copytree(laboratory / "other", laboratory / "encoder")
+        with pytest.raises(CheckpointError, match="trained on another encoder"):
+            run("run.steps=2", resume=True)
+    finally:
+        shutil.rmtree(laboratory / "encoder")
+        shutil.move(laboratory / "kept", laboratory / "encoder")
+
+
+def test_a_model_of_another_size_than_the_encoders_is_refused(run: Train) -> None:
+    with pytest.raises(TrainingError, match="latent_dim 8, grid"):
+        run("model.latent_dim=16")
+
+
+def test_what_is_not_a_setting_is_refused(run: Train) -> None:
+    with pytest.raises(ConfigurationError, match=r"run\.step"):
+        run("run.step=3")
+
+
+def test_truncated_weights_are_refused_by_name(run: Train, tmp_path: Path) -> None:
+    run("run.steps=1")
+    weights = checkpoint.newest(tmp_path / "out") / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        run("run.steps=2", resume=True)
