@@ -1,0 +1,75 @@
+"""Protects the page of an evaluation: the verdict is first and right, every named picture is there, numbers are the measured ones."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+from evaluations import evaluation
+
+from wm_core.evaluation import page
+from wm_core.evaluation.bootstrap import Estimate
+from wm_core.evaluation.page import markdown, shown, write
+
+
+def cells(text: str, row: str) -> list[str]:
+    """The cells of the table row that begins with this word."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {row} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_first_line_is_the_verdict() -> None:
+    assert markdown(evaluation(may_plan=True)).splitlines()[0].endswith("it may be planned with")
+    refused = markdown(evaluation(may_plan=False))
+    assert refused.splitlines()[0].endswith("it may not be planned with")
+    assert cells(refused, "Another clip's actions make the error worse")[1:] == ["not measured", "at least 1.5", "**no**"]
+
+
+def test_every_picture_that_the_page_names_is_written(tmp_path: Path) -> None:
+    found = evaluation()
+    written = write(found, tmp_path)
+    named = set(re.findall(r"\]\((.+?\.png)\)", written[0].read_text(encoding="utf-8")))
+    assert named == {path.name for path in written[1:]} | set(found.strips)
+    for path in written[1:]:
+        assert cv2.imread(str(path)) is not None
+
+
+@pytest.mark.parametrize("horizon", [1, 7])
+def test_what_was_not_measured_is_left_out(horizon: int, tmp_path: Path) -> None:
+    written = write(evaluation(horizon=horizon, whole=False), tmp_path)
+    text = written[0].read_text(encoding="utf-8")
+    assert {path.name for path in written} == {"evaluation.md", "error.png", "actions.png"}
+    for absent in ("Where things are", "right order", "how far off", "What it imagines", "teacher-forced", "20 ahead", "nan"):
+        assert absent not in text
+
+
+def test_tables_hold_the_numbers_at_their_horizons() -> None:
+    found = evaluation()
+    text = markdown(found)
+    header = cells(text, "")
+    row = cells(text, "model, actions known")
+    for horizon in (1, 5, 10, 20):
+        assert row[header.index(f"{horizon} ahead")] == shown(found.labelled.ratio[horizon - 1])
+    assert cells(text, "dim")[2] == shown(found.calibration.shifted[0].overall)
+    assert cells(text, "3x3")[4] == shown(found.plan_rank[1].chosen_cm, 1)
+    assert cells(text, "64")[1] == shown(found.sampling.rows[-1].error[0], 3)
+
+
+def test_a_table_has_as_many_cells_in_every_row() -> None:
+    blocks = [block for block in markdown(evaluation()).split("\n\n") if block.startswith("|")]
+    assert len(blocks) == 7
+    for block in blocks:
+        assert len({line.count("|") for line in block.splitlines()}) == 1, block
+
+
+def test_a_horizon_that_nobody_names_is_named_where_it_is_all_there_is() -> None:
+    found = evaluation(horizon=1, whole=False)
+    assert "1 ahead" in markdown(replace(found))
+    assert page.table(("a", "b"), [("c", "1")]) == ["| a | b |", "|---|---:|", "| c | 1 |", ""]
+
+
+def test_an_interval_stands_behind_its_value() -> None:
+    assert shown(Estimate(0.5, 0.25, 0.75)) == "0.50 (0.25 to 0.75)"

@@ -1,0 +1,270 @@
+"""From a checkpoint to numbers and a verdict: `wm evaluate`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from wm_core import configuration
+from wm_core.evaluation import calibration, imagined, page, verdict
+from wm_core.evaluation.action_response import ActionResponse, action_response, sequences
+from wm_core.evaluation.calibration import CalibrationResult, Coverage
+from wm_core.evaluation.evaluate_config import EvaluateConfig, SetConfig
+from wm_core.evaluation.held_out import HeldOut, Request
+from wm_core.evaluation.imagined import Draw, recorded
+from wm_core.evaluation.latent_error import LatentError, latent_error
+from wm_core.evaluation.plan_rank import PlanRank, rank_plans
+from wm_core.evaluation.results import Evaluation
+from wm_core.evaluation.sampling_steps import SamplingSteps, sampling_steps
+from wm_core.evaluation.sets import TokenSet, open_encoder, open_set, rate
+from wm_core.evaluation.state_probe import StateErrors, probe_states
+from wm_core.evaluation.strip import write_strips
+from wm_core.evaluation.verdict import Verdict
+from wm_core.training.overrides import overridden
+from wm_core.vision.encoder import FrozenEncoder
+from wm_core.world_model import checkpoint as checkpoints
+from wm_core.world_model.calibration import write as write_bands
+from wm_core.world_model.transformer import parameters
+from wm_core.world_model.world_model import WorldModel, directory
+
+Say = Callable[[str], None]
+FILE = "evaluation.json"
+PROBED = (1, 5, 10, 20)  # horizons at which states are read from imagined frames
+
+
+def evaluate(checkpoint: Path, path: Path, overrides: Sequence[str], out: Path, say: Say) -> Evaluation:
+    """Evaluate the checkpoint (its directory, or one that holds several) as the YAML at `path` says.
+
+    Bands and verdict go into the checkpoint's directory, evaluation.json and the page into `out`.
+    """
+    config = overridden(configuration.read(EvaluateConfig, path), overrides)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    place = directory(checkpoint)
+    bench = _bench(config, path.parent, place, say)
+    result = _evaluation(bench, place, out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_bands(place, result.calibration.calibration if result.calibration else None)
+    _write(place / verdict.FILE, {"weights": result.weights, **asdict(result.verdict)})
+    _write(out / FILE, asdict(result))
+    for written in page.write(result, out):
+        say(f"wrote {written}")
+    say(f"{place.name} {result.verdict.text()}")
+    return result
+
+
+@dataclass
+class _Bench:
+    """What the stages share, and what they leave behind: seconds by stage, a line for each episode that was skipped."""
+
+    config: EvaluateConfig
+    beside: Path
+    model: WorldModel
+    encoder: FrozenEncoder
+    labelled: TokenSet
+    fps: float
+    say: Say
+    seconds: dict[str, float] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time it, and say that it is over."""
+        begin = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - begin
+        self.say(f"{name}: {self.seconds[name]:.0f} s")
+
+    @property
+    def draw(self) -> Draw:
+        """As the model's own configuration samples, on the encoder's grid."""
+        steps = self.model.config.objective.resolved().sampling_steps
+        return Draw(self.config.error.seeds, steps, self.model.grids[0])
+
+    def open(self, one: SetConfig) -> TokenSet:
+        return open_set(self.config.data, one, self.beside, self.encoder, self.skipped.append)
+
+    def request(self, clips: int, context: int, horizon: int) -> Request:
+        return Request(clips, context, horizon, self.fps, self.config.seed)
+
+    def clips(self, tokens: TokenSet) -> HeldOut:
+        """The clips that errors are measured on."""
+        error = self.config.error
+        return tokens.clips(self.request(error.clips, error.context, error.horizon), self.skipped.append)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        return self.encoder(frames).patches
+
+
+def _bench(config: EvaluateConfig, beside: Path, place: Path, say: Say) -> _Bench:
+    model = WorldModel(checkpoints.load(place))
+    encoder = open_encoder(config.data, beside)
+    model.require_encoder(encoder.name, encoder.weight_hash)
+    skipped: list[str] = []
+    labelled = open_set(config.data, config.data.labelled, beside, encoder, skipped.append)
+    return _Bench(config, beside, model, encoder, labelled, rate(config.data, model), say, skipped=skipped)
+
+
+def _evaluation(bench: _Bench, place: Path, out: Path) -> Evaluation:
+    model, config = bench.model, bench.config
+    clips = bench.clips(bench.labelled)
+    labelled, unlabelled, baseline = _errors(bench, clips)
+    with bench.stage("response to actions"):
+        response = _response(bench, clips)
+    with bench.stage("sampling steps"):
+        sampling = _sampling(bench, clips)
+    with bench.stage("calibration"):
+        bands = _calibration(bench)
+    states, strips = _looked_at(bench, clips, out)
+    ranks = _plan_rank(bench)
+    return Evaluation(
+        checkpoint=place.name,
+        step=model.provenance.step,
+        weights=model.hash,
+        parameters=parameters(model.network),
+        encoder=model.provenance.encoder,
+        encoder_hash=model.provenance.encoder_hash,
+        labelled=labelled,
+        unlabelled=unlabelled,
+        baseline=baseline,
+        actions=response,
+        sampling=sampling,
+        calibration=bands,
+        states=states,
+        plan_rank=ranks,
+        strips=strips,
+        verdict=_verdict(config, labelled, response, sampling, bands, ranks),
+        skipped=tuple(bench.skipped),
+        seconds=dict(bench.seconds),
+    )
+
+
+def _errors(bench: _Bench, clips: HeldOut) -> tuple[LatentError, LatentError, LatentError | None]:
+    """On labelled clips, on unlabelled ones, and of the baseline on the labelled ones."""
+    config, draw = bench.config, bench.draw
+    with bench.stage("latent error, labelled"):
+        labelled = latent_error(imagined.measure(bench.model, clips, recorded(clips), draw), draw, clips.context)
+    with bench.stage("latent error, unlabelled"):
+        own = config.data.unlabelled
+        hidden = (bench.clips(bench.open(own)) if own.root else clips).unlabelled()
+        fewer = replace(draw, seeds=config.error.unlabelled_seeds)
+        unlabelled = latent_error(imagined.measure(bench.model, hidden, recorded(hidden), fewer), fewer, hidden.context)
+    if not config.baseline:
+        return labelled, unlabelled, None
+    with bench.stage("baseline"):
+        other = WorldModel(checkpoints.load(directory(bench.beside / Path(config.baseline).expanduser())))
+        other.require_encoder(bench.encoder.name, bench.encoder.weight_hash)
+        return labelled, unlabelled, _baseline(other, clips, draw.seeds)
+
+
+def _baseline(model: WorldModel, clips: HeldOut, seeds: int) -> LatentError:
+    """As that model samples; one that has no noise gives the same future with every seed."""
+    objective = model.config.objective.resolved()
+    draw = Draw(1 if objective.kind == "deterministic" else seeds, objective.sampling_steps, model.grids[0])
+    return latent_error(imagined.measure(model, clips, recorded(clips), draw), draw, clips.context)
+
+
+def _response(bench: _Bench, clips: HeldOut) -> ActionResponse:
+    error = bench.config.error
+    near, draw = clips.until(error.response_horizon), replace(bench.draw, seeds=error.response_seeds)
+    return action_response(imagined.measure(bench.model, near, sequences(near, bench.config.seed), draw), draw)
+
+
+def _sampling(bench: _Bench, clips: HeldOut) -> SamplingSteps:
+    own = bench.config.sampling
+    few = clips.part(slice(own.clips)).until(own.horizon)
+    draw = replace(bench.draw, seeds=own.seeds, grid=bench.model.grids[min(own.grid, len(bench.model.grids) - 1)])
+    return sampling_steps(bench.model, few, own.steps, draw, time.perf_counter)
+
+
+def _calibration(bench: _Bench) -> CalibrationResult | None:
+    """Bands from half of the episodes, coverage on the other half and on shifted sets; None where there are too few clips."""
+    own, model = bench.config.calibration, bench.model
+    clips = bench.labelled.clips(bench.request(2 * own.clips, own.context, own.horizon), bench.skipped.append)
+    one, other = calibration.halves(clips.episodes, bench.config.seed)
+    if min(len(one), len(other)) < calibration.fewest(own.coverage):
+        bench.say(f"no bands: {len(clips)} clips are too few")
+        return None
+    draw = Draw(own.seeds, own.steps, model.grids[-min(own.grid, len(model.grids))])
+    errors = imagined.measure(model, clips, recorded(clips), draw)
+    bands, widths = calibration.fit(errors.part(one), draw, clips.context, model.hash, own.coverage)
+    test = calibration.covered("held out", bands, errors.part(other))
+    return CalibrationResult(bands, widths, test, _shifted(bench, draw, bands))
+
+
+def _shifted(bench: _Bench, draw: Draw, bands: calibration.Calibration) -> tuple[Coverage, ...]:
+    """Coverage on each shifted set that is there."""
+    own, shifted = bench.config.calibration, bench.config.data.shifted
+    found = []
+    for name in shifted.scenes if shifted.root else ():
+        root = str(Path(shifted.root) / name)
+        if not (bench.beside / Path(root).expanduser()).exists():
+            bench.say(f"no shifted set {name} under {shifted.root}")
+            continue
+        tokens = bench.open(SetConfig(root, shifted.description, tool_state=shifted.tool_state))
+        clips = tokens.clips(bench.request(own.shifted_clips, bands.context, len(bands.quantile)), bench.skipped.append)
+        found.append(calibration.covered(name, bands, imagined.measure(bench.model, clips, recorded(clips), draw)))
+    return tuple(found)
+
+
+def _looked_at(bench: _Bench, clips: HeldOut, out: Path) -> tuple[StateErrors | None, tuple[str, ...]]:
+    """States that probes read from imagined frames, and strips of them."""
+    config, reader = bench.config, bench.labelled.pictures
+    if config.states is None and config.strips is None:
+        return None, ()
+    with bench.stage("states and strips"):
+        drawn = imagined.futures(bench.model, clips, recorded(clips), replace(bench.draw, seeds=1))
+        future = torch.cat([part[0, :, 0].cpu() for part in drawn])
+        states: StateErrors | None = None
+        strips: tuple[str, ...] = ()
+        if config.states is not None:
+            states = probe_states(config.states, bench.beside, bench.encode, clips, reader, future, PROBED)
+        if config.strips is not None:
+            strips = write_strips(config.strips, bench.beside, bench.encoder, clips, reader, future, out)
+    return states, strips
+
+
+def _plan_rank(bench: _Bench) -> tuple[PlanRank, ...]:
+    if bench.config.plan_rank is None:
+        return ()
+    with bench.stage("plan rank"):
+        return rank_plans(bench.config.plan_rank, bench.beside, bench.encode, bench.model, bench.fps)
+
+
+def _verdict(
+    config: EvaluateConfig,
+    labelled: LatentError,
+    response: ActionResponse,
+    sampling: SamplingSteps,
+    bands: CalibrationResult | None,
+    ranks: tuple[PlanRank, ...],
+) -> Verdict:
+    ratio = dict(enumerate(labelled.ratio, start=1))
+    four = sampling.at(4)
+    numbers: dict[str, float | None] = {
+        name: ratio[horizon].value if horizon in ratio else None for name, horizon in verdict.HORIZONS.items()
+    }
+    numbers |= {
+        "action_gain": response.gain_overall.value,
+        "deviation": response.deviation_overall.value,
+        "four_steps": four.overall.value if four else None,
+        "coverage": bands.test.overall.value if bands else None,
+        "calibration_clips": float(min(bands.calibration.clips, bands.test.clips)) if bands else None,
+        "plan_rank": ranks[-1].latent.value if ranks else None,  # on the coarsest grid, the one that plans are made on
+    }
+    return verdict.judge(numbers, config.bars)
+
+
+def _write(path: Path, record: object) -> None:
+    """Whole or not at all."""
+    growing = path.with_name(f".{path.name}.growing")
+    growing.write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
+    os.replace(growing, path)

@@ -1,0 +1,78 @@
+"""The datasets of an evaluation, encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from wm_core import configuration
+from wm_core.data.dataset_config import DatasetConfig
+from wm_core.data.reader import DatasetReader
+from wm_core.data.split import held_out as kept_back
+from wm_core.data.token_cache import CachedReader, TokenCache, folder_for
+from wm_core.evaluation.errors import EvaluationError
+from wm_core.evaluation.evaluate_config import EvaluationData, SetConfig
+from wm_core.evaluation.held_out import HeldOut, Request, Whole, read
+from wm_core.training.token_source import PatchEncoder
+from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.load import load_encoder
+from wm_core.world_model.world_model import WorldModel
+
+
+@dataclass(frozen=True)
+class TokenSet:
+    """One dataset in latents and in pictures, of which `episodes` may be used, seen by the camera of one role."""
+
+    reader: CachedReader
+    pictures: DatasetReader
+    episodes: Whole
+    role: str
+    tool_state: bool
+
+    def clips(self, request: Request, skipped: Callable[[str], None]) -> HeldOut:
+        """Clips of those episodes; `skipped` is told of each that cannot be read."""
+        clips, lost = read(self.reader, self.role, request, self.episodes)
+        for line in lost:
+            skipped(line)
+        return clips if self.tool_state else replace(clips, state=None)
+
+
+def open_encoder(data: EvaluationData, beside: Path) -> FrozenEncoder:
+    """A published name, or a folder that lies relative to the configuration."""
+    folder = beside / Path(data.encoder).expanduser()
+    return load_encoder(str(folder) if folder.exists() else data.encoder, torch.device("cpu"))
+
+
+def rate(data: EvaluationData, model: WorldModel) -> float:
+    """Frames per second (Hz) of the clips that a model is evaluated on: those of its training, unless the configuration tells others."""
+    fps = data.fps or model.fps
+    if fps is None:
+        raise EvaluationError("the checkpoint does not tell at what rate it was trained", mend="set data.fps")
+    return fps
+
+
+def open_set(data: EvaluationData, one: SetConfig, beside: Path, encoder: FrozenEncoder, skipped: Callable[[str], None]) -> TokenSet:
+    """The dataset whose relative paths begin at `beside`, with what its cache lacked encoded now."""
+    description = configuration.read(DatasetConfig, beside / one.description)
+    reader = DatasetReader(beside / Path(one.root).expanduser(), description, data.preprocessing)
+    patches = PatchEncoder(encoder)
+    folder = folder_for(beside / Path(data.cache).expanduser(), patches, data.preprocessing, data.cache_bits)
+    cache = TokenCache(folder, patches, data.preprocessing, data.cache_bits)
+    for skip in cache.fill([reader], lambda plan: None):
+        skipped(f"{skip.dataset} {skip.episode}: {skip.reason}")
+    role = data.camera or next(iter(description.cameras))
+    return TokenSet(CachedReader(reader, cache), reader, _usable(reader, one), role, one.tool_state)
+
+
+def _usable(reader: DatasetReader, one: SetConfig) -> Whole:
+    if one.held_out == 0.0:
+        return reader.episodes
+    kept = np.flatnonzero(kept_back(reader.name, len(reader.metadata), one.held_out, one.seed))
+    usable = np.intersect1d(reader.episodes, kept)
+    if len(usable) == 0:
+        raise EvaluationError(f"no episode of {reader.name} was held out", got=f"share {one.held_out:g}", mend="data.labelled.held_out")
+    return usable
