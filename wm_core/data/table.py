@@ -28,6 +28,7 @@ class Table:
         for key in self._keys:
             metadata.feature(key)
         self._bounds: dict[Path, NDArray[np.int64]] = {}
+        self._footers: dict[Path, pq.FileMetaData] = {}  # one row group per episode: parsing it again for each costs more than its rows
         self._groups: OrderedDict[tuple[Path, int], Columns] = OrderedDict()
         self._rows_kept = 0
 
@@ -63,6 +64,7 @@ class Table:
                 meta = pq.read_metadata(path)
             except (OSError, pa.ArrowException) as error:
                 raise EpisodeError("a table cannot be read", got=f"{path.name}: {str(error).splitlines()[0]}") from error
+            self._footers[path] = meta
             counts = [meta.row_group(group).num_rows for group in range(meta.num_row_groups)]
             self._bounds[path] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return self._bounds[path]
@@ -71,7 +73,7 @@ class Table:
         key = (path, group)
         if key not in self._groups:
             try:
-                with pq.ParquetFile(path) as file:
+                with pq.ParquetFile(path, metadata=self._footers[path]) as file:
                     table = file.read_row_group(group, columns=self._keys, use_threads=False)
             except (OSError, pa.ArrowException) as error:
                 raise EpisodeError("a table cannot be read", got=f"{path.name}: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,71 @@
+"""Protects the face of `wm`: help is there for every verb and loads nothing heavy, faults are one message and exit status 1."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wm_core.cli.main import VERBS, main
+
+NAMES = ("demo", "embedded", "collect", "dataset", "train-encoder", "train-decoder", "train", "evaluate", "ablations")
+HEAVY = {"torch", "numpy", "mujoco", "lerobot", "matplotlib", "yaml"}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "import sys\nfrom wm_core.cli.main import main\ntry: main(['--help'])\nfinally: print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not HEAVY & set(done.stderr.split())
+    assert all(name in done.stdout for name in NAMES)
+
+
+@pytest.mark.parametrize("words", [[name] for name in NAMES] + [["dataset", "inspect"], ["dataset", "convert"]])
+def test_every_verb_has_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(NAMES) == len(VERBS)
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--help"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: wm {' '.join(words)}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["collect", "--out", "OUT/set", "episode=3"], "nearest: episodes"),
+        (["collect", "--out", "OUT/set", "episodes=0"], "1 .. 100000"),
+        (["collect", "--out", "OUT/set", "episodes"], "name=value"),
+        (["collect", "--out", "OUT/set", "--config", "OUT/none.yaml"], "OUT/none.yaml"),
+        (["dataset", "inspect", "OUT/none"], "OUT/none"),
+        (["dataset", "convert", "OUT/none", "OUT/set"], "OUT/none"),
+        (["train-encoder", "--dataset", "OUT/none", "--out", "OUT/set"], "OUT/none"),
+        (["train-encoder", "--dataset", "OUT/none", "--out", "OUT/set", "step=5"], "nearest: steps"),
+        (["train-decoder", "--dataset", "OUT/none", "--out", "OUT/set", "--encoder", "dinov3_vitb61"], "nearest: dinov3_vitb16"),
+        (["train", "--out", "OUT/set", "run.stepps=5"], "nearest: run.steps"),
+        (["train", "run.steps=5", "--out", "OUT/set", "run.stepps=5"], "nearest: run.steps"),
+        (["evaluate", "OUT/none", "--out", "OUT/set"], "no checkpoint here"),
+        (["evaluate", "OUT/none", "--out", "OUT/set", "error.clip=9"], "nearest: error.clips"),
+        (["ablations", "--out", "OUT/set", "step=5"], "nearest: steps"),
+    ],
+)
+def test_a_fault_is_one_message_and_leaves_nothing(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word.replace("OUT", str(tmp_path)) for word in arguments]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("wm: ")
+    assert printed.err.count("\n") == 1
+    assert said.replace("OUT", str(tmp_path)) in printed.err
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["collect", "--out", "OUT/set", "--episodes", "3"], ["dataset", "inspect", "OUT", "most=3"], ["colect"]]
+)
+def test_words_that_mean_nothing_are_refused(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([word.replace("OUT", str(tmp_path)) for word in arguments])
+    assert left.value.code == 2
+    assert "usage: wm" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

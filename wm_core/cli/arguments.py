@@ -1,0 +1,39 @@
+"""Arguments that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+OVERRIDES = "settings in place of the file's, e.g. {}; dots lead into sections"
+
+
+def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
+    """Any number of KEY=VALUE at the end of the line."""
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=OVERRIDES.format(example))
+
+
+def add_config(parser: argparse.ArgumentParser, name: str, what: str) -> None:
+    """--config, which defaults to the shipped file of this name."""
+    parser.add_argument("--config", type=Path, help=f"{what} (default: the shipped config/{name})")
+    parser.set_defaults(shipped_config=name)
+
+
+def add_pictures(parser: argparse.ArgumentParser) -> None:
+    """Which pictures to train on, and on what."""
+    parser.add_argument("--dataset", type=Path, required=True, help="directory of a LeRobot v3 dataset, all episodes of one length")
+    parser.add_argument(
+        "--description",
+        default="embedded_arm",
+        help="its description: a YAML, or the name of one that ships in config/datasets (default: embedded_arm)",
+    )
+    parser.add_argument("--camera", default="front", help="role of the camera in that description (default: front)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
+
+
+def config_of(chosen: argparse.Namespace) -> Path:
+    """The file that was given, or the shipped one."""
+    from wm_core.cli.shipped import shipped
+
+    return chosen.config or shipped(chosen.shipped_config)
