@@ -45,6 +45,14 @@ class VisionError(WmError):
     """An encoder, a decoder or their weights that do not fit the pictures or tokens they are given."""
 
 
+class PlanningError(WmError):
+    """A search that cannot be made: limits that leave nothing, scores that are not numbers, sizes that disagree."""
+
+
+class GoalError(WmError):
+    """A picture or a name that is not a goal."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence fragment that names the known word closest to `name`, for error messages."""
     known = sorted(known)

@@ -124,3 +124,12 @@ def test_inverse_kinematics_stays_within_joint_limits() -> None:
     assert ((found >= lower) & (found <= upper)).all()
     with pytest.raises(UnreachableError):
         solve_pose(kinematics, kinematics.tool_pose(home + 0.5), home, lower=lower, upper=upper)
+
+
+def test_many_postures_at_once_are_the_single_ones(description: str) -> None:
+    kinematics = Kinematics(read_chain(description))
+    q = np.random.default_rng(3).uniform(-np.pi, np.pi, (50, 6))
+    tools, jacobians = kinematics.tools_and_jacobians(q)
+    for one, tool, jacobian in zip(q, tools, jacobians, strict=True):
+        np.testing.assert_allclose(tool, kinematics.tool_pose(one), atol=1e-13)
+        np.testing.assert_allclose(jacobian, kinematics.jacobian(one), atol=1e-13)

@@ -65,6 +65,16 @@ class Kinematics:
             place = np.dot(place, local[index], out=frames[index])
         return Posture(frames, np.dot(place, self._tool))
 
+    def tools_and_jacobians(self, q: Array) -> tuple[Array, Array]:
+        """Tool poses (N, 4, 4) and Jacobians (N, 6, 6) at many joint positions (N, 6) rad at once."""
+        cosine, sine = np.cos(q)[..., None, None], np.sin(q)[..., None, None]
+        local = cosine * self._cosine + sine * self._sine + self._constant
+        frames = [place := local[:, 0]] + [place := place @ local[:, index] for index in range(1, 6)]
+        tools = place @ self._tool
+        axes = np.stack([frame[:, :3, 2] for frame in frames], axis=2)
+        arms = np.stack([tools[:, :3, 3] - frame[:, :3, 3] for frame in frames], axis=2)
+        return tools, np.concatenate([np.cross(axes, arms, axis=1), axes], axis=1)
+
     def tool_pose(self, q: Array) -> Array:
         """Pose (4, 4) of the tool in the base frame at `q` (6,) rad."""
         return self.posture(q).tool

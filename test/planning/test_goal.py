@@ -1,0 +1,154 @@
+"""Protects goals: from pictures, files, frames and the library, with nothing accepted that is not a goal of this encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from wm_core.errors import GoalError, VisionError
+from wm_core.planning.goal import goal_of_file, goal_of_picture, masked
+from wm_core.planning.goal_distance import GoalDistance
+from wm_core.planning.goal_library import GoalLibrary
+from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.preprocessing import Preprocessing
+from wm_core.vision.tokens import Tokens
+
+
+class Cells(torch.nn.Module):
+    """A token for every cell of eight pixels."""
+
+    grid, dim = (4, 4), 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = torch.nn.Conv2d(3, 5, 8, stride=8)
+
+    def forward(self, pixels: torch.Tensor) -> Tokens:
+        patches = self.project(pixels).flatten(2).transpose(1, 2)
+        return Tokens(patches, patches.mean(dim=1))
+
+
+@pytest.fixture(scope="module")
+def encoder() -> FrozenEncoder:
+    torch.manual_seed(0)
+    plain = Preprocessing(32, "exact", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    return FrozenEncoder("tiny", Cells(), plain, torch.device("cpu"))
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+
+
+def test_a_goal_is_what_the_encoder_sees(encoder: FrozenEncoder, picture: np.ndarray, tmp_path: Path) -> None:
+    goal = goal_of_picture(encoder, picture, "here")
+    frames = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    torch.testing.assert_close(goal.latents, encoder(frames).patches[0])
+    assert (goal.grid, goal.encoder, goal.encoder_hash) == (encoder.grid, "tiny", encoder.weight_hash)
+    cv2.imwrite(str(tmp_path / "there.png"), picture[..., ::-1])
+    torch.testing.assert_close(goal_of_file(encoder, tmp_path / "there.png").latents, goal.latents)
+
+
+def test_what_is_no_goal_is_refused(encoder: FrozenEncoder, picture: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(GoalError, match=r"not a picture.*\(0, 0, 3\)"):
+        goal_of_picture(encoder, np.zeros((0, 0, 3), np.uint8), "x")
+    with pytest.raises(GoalError, match="float64"):
+        goal_of_picture(encoder, picture.astype(float), "x")
+    with pytest.raises(GoalError, match="one flat colour"):
+        goal_of_picture(encoder, np.full((32, 32, 3), 7, np.uint8), "x")
+    with pytest.raises(VisionError, match="another size"):
+        goal_of_picture(encoder, picture[:16], "x")
+    with pytest.raises(GoalError, match="no goal picture"):
+        goal_of_file(encoder, tmp_path / "none.png")
+    (tmp_path / "text.png").write_text("not a picture")
+    with pytest.raises(GoalError, match="cannot be read"):
+        goal_of_file(encoder, tmp_path / "text.png")
+
+
+def test_the_library_gives_back_what_it_was_given(encoder: FrozenEncoder, picture: np.ndarray, tmp_path: Path) -> None:
+    library = GoalLibrary(tmp_path / "goals")
+    assert library.names() == []
+    mask = np.zeros((32, 32), bool)
+    mask[:8] = True
+    goal = masked(goal_of_picture(encoder, picture, "cup-on_shelf"), mask)
+    library.save(goal)
+    library.save(goal_of_picture(encoder, picture[::-1].copy(), "default"))
+    assert library.names() == ["cup-on_shelf", "default"]
+    again = library.load("cup-on_shelf")
+    torch.testing.assert_close(again.latents, goal.latents)
+    torch.testing.assert_close(again.weights, goal.weights)
+    np.testing.assert_array_equal(again.picture, picture)
+    assert (again.grid, again.encoder_hash) == (goal.grid, goal.encoder_hash)
+
+
+def test_saving_again_replaces(encoder: FrozenEncoder, picture: np.ndarray, tmp_path: Path) -> None:
+    library = GoalLibrary(tmp_path)
+    for one in (picture, picture[::-1].copy()):
+        library.save(goal_of_picture(encoder, one, "default"))
+        np.testing.assert_array_equal(library.load("default").picture, one)
+    assert [path.name for path in tmp_path.iterdir()] == ["default"]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a b", "x" * 65])
+def test_names_that_are_no_names(name: str, encoder: FrozenEncoder, picture: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(GoalError, match="cannot be the name"):
+        GoalLibrary(tmp_path).save(goal_of_picture(encoder, picture, name))
+
+
+def test_the_nearest_name_is_named(encoder: FrozenEncoder, picture: np.ndarray, tmp_path: Path) -> None:
+    library = GoalLibrary(tmp_path)
+    with pytest.raises(GoalError, match="the library is empty"):
+        library.load("default")
+    library.save(goal_of_picture(encoder, picture, "default"))
+    with pytest.raises(GoalError, match="nearest: default"):
+        library.load("defualt")
+    with pytest.raises(GoalError, match="no goal of that name"):
+        library.load("../default")
+
+
+@pytest.mark.parametrize("file", ["picture.png", "tokens.safetensors", "goal.json"])
+def test_a_damaged_goal_is_refused(file: str, encoder: FrozenEncoder, picture: np.ndarray, tmp_path: Path) -> None:
+    library = GoalLibrary(tmp_path)
+    library.save(goal_of_picture(encoder, picture, "default"))
+    place = tmp_path / "default" / file
+    place.write_bytes(place.read_bytes()[:10])
+    with pytest.raises(GoalError, match="is damaged"):
+        library.load("default")
+
+
+def test_a_goal_of_another_encoder_is_refused(encoder: FrozenEncoder, picture: np.ndarray) -> None:
+    goal = goal_of_picture(encoder, picture, "default")
+    goal.require_encoder(encoder.name, encoder.weight_hash)
+    with pytest.raises(GoalError, match="seen by another encoder"):
+        goal.require_encoder(encoder.name, "0" * 64)
+
+
+def test_a_mask_weighs_tokens_by_their_share(encoder: FrozenEncoder, picture: np.ndarray) -> None:
+    mask = np.zeros((32, 32), bool)
+    mask[:16, :16] = True
+    weights = masked(goal_of_picture(encoder, picture, "x"), mask).weights
+    assert weights is not None
+    rows, columns = encoder.grid
+    plane = weights.reshape(rows, columns)
+    assert float(weights.mean()) == pytest.approx(1.0)
+    assert (plane[: rows // 2, : columns // 2] > 0).all()
+    assert not plane[rows // 2 :].any()
+    with pytest.raises(GoalError, match="mask"):
+        masked(goal_of_picture(encoder, picture, "x"), np.zeros((32, 32), bool))
+
+
+def test_distances_have_their_closed_form() -> None:
+    goal, weights = torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([2.0, 0.0])
+    latents = torch.zeros(3, 2, 2)
+    latents[:, 1] = 5.0  # a token that does not count
+    distance = GoalDistance(0.5)
+    torch.testing.assert_close(distance.of_frames(latents, goal, weights), torch.full((3,), 0.5))
+    torch.testing.assert_close(distance.of_frames(latents, goal, None), torch.full((3,), (0.5 + 25.0) / 2))
+    plan = torch.tensor([[4.0, 2.0, 1.0]])
+    torch.testing.assert_close(GoalDistance(0.0).of_plans(plan), torch.tensor([1.0]))
+    torch.testing.assert_close(distance.of_plans(plan), torch.tensor([(1.0 + 1.0 + 1.0) / 1.75]))
+    torch.testing.assert_close(GoalDistance(1.0).of_plans(plan), torch.tensor([7.0 / 3.0]))

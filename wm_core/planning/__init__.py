@@ -1,0 +1,1 @@
+"""Goals, costs and the search for actions that reach them in the imagined future."""

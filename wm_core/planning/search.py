@@ -1,0 +1,169 @@
+"""CEM: draw sequences of actions, imagine where they end, and draw again around the best, as long as there is time.
+
+Options: coloured noise and elites kept between iterations (iCEM), and weights exp(-cost / temperature) instead of an elite (MPPI). A few
+of the best are then imagined again more carefully and with several noise seeds, whose spread is the plan's uncertainty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from wm_core.configuration import setting
+from wm_core.errors import PlanningError
+from wm_core.planning.bounds import Bounds, ToolState
+from wm_core.planning.cost import Candidates, Cost
+from wm_core.planning.noise import coloured
+from wm_core.planning.plan import Plan
+from wm_core.planning.scores import Evaluator, Pass
+from wm_core.robot.rotation import Array
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How candidates are drawn and how many."""
+
+    method: str = setting("cem: around the best; mppi: around all, weighted by cost", choices=("cem", "mppi"))
+    horizon: int = setting("Steps of the model to look ahead", low=1, high=64)
+    samples: int = setting("Candidates of one iteration", low=4, high=65536)
+    iterations: int = setting("Iterations at most; the deadline may end them earlier", low=1, high=100)
+    elites: int = setting("Candidates that the next ones are drawn around", low=1, high=4096)
+    keep: int = setting("Elites that stay among the next candidates", low=0, high=4096)
+    constant: float = setting("Share of the first candidates that repeat one step over the whole horizon", low=0.0, high=1.0)
+    translation: float = setting("Deviation of the first draws, in shares of the longest step", low=0.0, high=10.0)
+    rotation: float = setting("The same for rotations; 0: the tool keeps its orientation", low=0.0, high=10.0)
+    gripper: float = setting("The same for the opening; 0: the gripper stays as it is", low=0.0, high=10.0)
+    smallest: float = setting("Share of the first deviation below which it never falls", low=0.0, high=1.0)
+    momentum: float = setting("Share of the old mean and deviation that each iteration keeps", low=0.0, high=0.99)
+    colour: float = setting("Exponent of the noise along the horizon: 0 white, 2 smooth", low=0.0, high=6.0)
+    temperature: float = setting("mppi: cost difference, in deviations of the costs, that divides the weight by e", low=1e-3, high=100.0)
+    review: int = setting("Best candidates that are imagined again more carefully; 0: none", low=0, high=1024)
+
+    def __post_init__(self) -> None:
+        if not self.elites <= self.samples or self.keep > self.elites:
+            raise PlanningError("sizes of the search disagree", got=f"{self.keep} kept, {self.elites} elites, {self.samples} samples")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What to plan for.
+
+    Where the plan starts; the action (7,) that is being executed then; the distance to the goal that counts as one; and a guess (H, 7) to
+    begin from, e.g. what is left of the last plan.
+    """
+
+    start: ToolState
+    before: Array
+    unit: float = 1.0
+    guess: Array | None = None
+
+    def __post_init__(self) -> None:
+        if not self.unit > 0.0:
+            raise PlanningError("nothing is left to plan: the arm is at the goal already", got=f"a distance of {self.unit:g}")
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Candidates with their costs, best first."""
+
+    actions: Array
+    costs: Array
+    terms: dict[str, Array]
+
+    def best(self, count: int) -> _Pool:
+        order = np.argsort(self.costs, kind="stable")[:count]
+        return _Pool(self.actions[order], self.costs[order], {name: values[order] for name, values in self.terms.items()})
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search is pure: the same problem, evaluator answers, generator and clock readings give the same plan."""
+
+    config: SearchConfig
+    bounds: Bounds
+    cost: Cost
+
+    def run(self, problem: Problem, evaluator: Evaluator, generator: np.random.Generator, clock: Clock, deadline: float) -> Plan:
+        """The best plan found until `deadline` on `clock` (s); one iteration is always made, and its like is never begun too late."""
+        begin, longest = clock(), 0.0
+        deviation = first = self.deviation()
+        mean, elites = self._first_mean(problem), list[_Pool]()
+        while len(elites) < self.config.iterations and (not elites or clock() + longest <= deadline):
+            started = clock()
+            drawn = self._draw(mean, deviation, problem, generator, elites)
+            pool = self._scored(drawn, problem, evaluator, "search")
+            elites.append(pool.best(self.config.elites))
+            mean, deviation = self._refit(pool, elites[-1], mean, deviation, first)
+            longest = max(longest, clock() - started)
+        found = min(elites, key=lambda pool: float(pool.costs[0]))
+        best, reviewed = self._review(found, elites[-1], mean, problem, evaluator, clock() <= deadline)
+        terms = {name: float(values[0]) for name, values in best.terms.items()}
+        samples = len(elites) * self.config.samples
+        return Plan(best.actions[0], float(best.costs[0]), terms, reviewed, len(elites), samples, clock() - begin)
+
+    def deviation(self) -> Array:
+        """Of the first draws (H, 7): m, rad, opening."""
+        config, limits, seconds = self.config, self.bounds.limits, self.bounds.seconds
+        one = [config.translation * limits.linear_speed * seconds] * 3 + [config.rotation * limits.angular_speed * seconds] * 3
+        return np.tile([*one, config.gripper], (config.horizon, 1))
+
+    def _still(self, problem: Problem) -> Array:
+        still = np.zeros((self.config.horizon, 7))
+        still[:, 6] = problem.start.gripper
+        return still
+
+    def _first_mean(self, problem: Problem) -> Array:
+        still = self._still(problem)
+        if problem.guess is None:
+            return still
+        if problem.guess.shape != still.shape:
+            raise PlanningError("the guess is not a plan of this horizon", got=problem.guess.shape, allowed=str(still.shape))
+        guess = problem.guess.copy()
+        guess[:, 6] = guess[:, 6] if self.config.gripper else problem.start.gripper
+        return guess
+
+    def _draw(self, mean: Array, deviation: Array, problem: Problem, generator: np.random.Generator, elites: list[_Pool]) -> Array:
+        """Candidates (N, H, 7) within the bounds: the mean itself, what was kept, and draws around the mean."""
+        config = self.config
+        noise = coloured((config.samples, config.horizon, 7), config.colour, generator)
+        if not elites:
+            repeated = slice(0, round(config.constant * config.samples))
+            noise[repeated] = noise[repeated, :1]
+        drawn = mean + deviation * noise
+        drawn[0] = mean
+        if not elites:
+            drawn[-1] = self._still(problem)
+        elif config.keep:
+            drawn[-config.keep :] = elites[-1].actions[: config.keep]
+        return self.bounds.feasible(drawn, problem.start)
+
+    def _scored(self, actions: Array, problem: Problem, evaluator: Evaluator, fidelity: Pass) -> _Pool:
+        scores = evaluator.evaluate(actions, fidelity)
+        if not (np.isfinite(scores.goal).all() and np.isfinite(scores.uncertainty).all()) or len(scores.goal) != len(actions):
+            got = f"{len(scores.goal)} scores, {int((~np.isfinite(scores.goal)).sum())} of them not finite"
+            raise PlanningError("the world model's scores cannot be compared", got=got, allowed=f"{len(actions)} finite numbers")
+        terms = self.cost.terms(Candidates(actions, problem.before, scores.goal / problem.unit, scores.uncertainty / problem.unit))
+        return _Pool(actions, np.sum([*terms.values(), np.zeros(len(actions))], axis=0), terms)
+
+    def _refit(self, pool: _Pool, elite: _Pool, mean: Array, deviation: Array, first: Array) -> tuple[Array, Array]:
+        config = self.config
+        if config.method == "mppi":
+            spread = max(float(pool.costs.std()), 1e-12)
+            weights = np.exp(-(pool.costs - pool.costs.min()) / (config.temperature * spread))
+            return np.tensordot(weights / weights.sum(), pool.actions, axes=1), deviation
+        new_mean, new_deviation = elite.actions.mean(axis=0), elite.actions.std(axis=0)
+        blend = config.momentum
+        deviation = np.maximum(blend * deviation + (1.0 - blend) * new_deviation, config.smallest * first)
+        return blend * mean + (1.0 - blend) * new_mean, deviation
+
+    def _review(self, found: _Pool, last: _Pool, mean: Array, problem: Problem, evaluator: Evaluator, in_time: bool) -> tuple[_Pool, bool]:
+        """The best of a few when looked at more carefully, best first; the cheap judgement where there is no time for it."""
+        if not self.config.review or not in_time:
+            return found, False
+        middle = self.bounds.feasible(mean[None], problem.start)
+        chosen = np.concatenate([found.actions[:1], middle, last.actions])[: max(2, self.config.review)]
+        return self._scored(chosen, problem, evaluator, "review").best(len(chosen)), True
