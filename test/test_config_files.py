@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from wm_core.cli.embedded_config import EmbeddedConfig
 from wm_core.configuration import Setting, read
 from wm_core.data.collect import CollectConfig
+from wm_core.evaluation.ablations import AblationsConfig
+from wm_core.evaluation.evaluate_config import EvaluateConfig
 from wm_core.robot.guard_config import GuardConfig
 from wm_core.robot.reach import ReachConfig
 from wm_core.robot.robot_config import RobotConfig
@@ -19,15 +22,17 @@ from wm_core.simulation.sim_config import SimConfig
 from wm_core.training.decoder_config import DecoderTraining
 from wm_core.training.encoder_config import ConvolutionalTraining, DistilledTraining, MaskedTraining
 from wm_core.training.train_config import TrainConfig
+from wm_core.vision.encoding_config import EncodingConfig
 from wm_core.vision.timm_encoder import TimmEncoderConfig
 from wm_core.world_model.model_config import WorldModelConfig
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 CLASSES = {"sim_arm": SimConfig, "safety_guard": GuardConfig, "reach_pose": ReachConfig, "ur5e": RobotConfig}
-CLASSES |= {"collect": CollectConfig}
+CLASSES |= {"collect": CollectConfig, "encoder": EncodingConfig}
 CLASSES |= {"encoder_convolutional": ConvolutionalTraining, "encoder_masked": MaskedTraining, "encoder_distilled": DistilledTraining}
 CLASSES |= {"encoder_dinov3": TimmEncoderConfig, "decoder": DecoderTraining}
 CLASSES |= {"train_embedded": TrainConfig, "train_full": TrainConfig}
+CLASSES |= {"embedded": EmbeddedConfig, "evaluate": EvaluateConfig, "ablations": AblationsConfig}
 CLASSES |= {"world_model_embedded": WorldModelConfig, "world_model_full": WorldModelConfig}
 
 
