@@ -119,11 +119,13 @@ def test_tokens_without_weight_do_not_count() -> None:
     np.testing.assert_allclose(*scores, rtol=1e-5)
 
 
-def test_the_distance_now_is_that_of_the_newest_frame() -> None:
+@pytest.mark.parametrize("grid", [0, 1])
+def test_the_distance_now_is_that_of_the_newest_frame(grid: int) -> None:
     model = world_model()
-    judge = evaluator(model, search=Fidelity(0, 1, 1))
+    judge = evaluator(model, search=Fidelity(grid, 1, 1))
     judge.see(seen())
-    expected = (model.normalised(seen().latents[-1]) - model.normalised(goal().latents)).square().mean()
+    here, there = (model.pooled(latents[None], model.grids[grid])[0] for latents in (seen().latents[-1], goal().latents))
+    expected = (model.normalised(here) - model.normalised(there)).square().mean()
     assert judge.distance() == pytest.approx(float(expected), rel=1e-5)
 
 

@@ -14,6 +14,6 @@ def pool(latents: Tensor, native: tuple[int, int], grid: tuple[int, int]) -> Ten
         raise WorldModelError("the tokens are not those of the grid", got=latents.shape[-2], allowed=f"{native[0]} x {native[1]}")
     if grid == native:
         return latents
-    picture = latents.flatten(0, -3).transpose(1, 2).unflatten(2, native)
+    picture = latents.transpose(-1, -2).reshape(-1, latents.shape[-1], *native)
     pooled = functional.adaptive_avg_pool2d(picture, grid).flatten(2).transpose(1, 2)
-    return pooled.unflatten(0, latents.shape[:-2])
+    return pooled.reshape(*latents.shape[:-2], grid[0] * grid[1], latents.shape[-1])
