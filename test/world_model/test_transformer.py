@@ -9,11 +9,11 @@ import torch
 from small_models import awake, small_config
 from torch import Tensor
 
-from wm_core.errors import ConfigurationError, WorldModelError
+from wm_core.errors import ConfigurationError, VisionError
+from wm_core.vision.tokens import pool
 from wm_core.world_model.attention import Attention, own_and_shared
 from wm_core.world_model.conditioning import Conditioning
 from wm_core.world_model.embedding import PosedPlaces, plane_features
-from wm_core.world_model.grid import pool
 from wm_core.world_model.layout import causal, committed_and_noised
 from wm_core.world_model.rotary import cell_centres, plane_rotation, rotate, time_rotation
 from wm_core.world_model.transformer import Transformer
@@ -165,7 +165,7 @@ def test_one_network_runs_on_every_grid_and_pooling_averages() -> None:
     signal, step, conditioning = rest
     for grid, latents in (((4, 4), picture), ((2, 2), pooled)):
         assert network(latents, signal, step, conditioning, causal(FRAMES, 6), grid).shape == latents.shape
-    with pytest.raises(WorldModelError, match="4 x 4"):
+    with pytest.raises(VisionError, match=r"not of this grid.*\(4, 4\)"):
         pool(noised, (4, 4), (2, 2))
 
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from wm_core.vision.tokens import pool
 from wm_core.world_model.conditioning import Conditioning
-from wm_core.world_model.grid import pool
 from wm_core.world_model.layout import committed_and_noised
 from wm_core.world_model.model_config import WorldModelConfig
 from wm_core.world_model.objective import Dynamics, draw_noise

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from wm_core.vision.tokens import pool
 from wm_core.world_model.conditioning import Conditioning
-from wm_core.world_model.grid import pool
 from wm_core.world_model.layout import Layout, causal, committed_and_noised
 from wm_core.world_model.model_config import ObjectiveConfig, WorldModelConfig
 from wm_core.world_model.sampler import corrupt

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from wm_core.errors import CheckpointError
+from wm_core.vision.tokens import pool
 from wm_core.world_model import calibration, checkpoint
 from wm_core.world_model.calibration import Calibration
 from wm_core.world_model.checkpoint import MANIFEST, Checkpoint, Weights
 from wm_core.world_model.conditioning import Conditioning
-from wm_core.world_model.grid import pool
 from wm_core.world_model.reckoning import reckoning_of
 from wm_core.world_model.rollout import Context, Rollout
 
