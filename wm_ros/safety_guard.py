@@ -19,11 +19,11 @@ from wm_core.robot.guard_status import Code, Mode
 from wm_ros import guard_output, process, realtime, robot_description
 from wm_ros.conversions import delta_command, measurement
 from wm_ros.diagnostics import Loop, Stream
-from wm_ros.guard_messages import executed_message, status_message
+from wm_ros.guard_messages import commanded_message, executed_message, status_message
 from wm_ros.lifecycle import WmNode, status
 from wm_ros.msg import DeltaEECommand, ExecutedDelta, SafetyStatus
 
-STATUS_PERIOD, WIRING_PERIOD = 0.05, 0.1
+STATUS_PERIOD, WIRING_PERIOD, COMMANDED_PERIOD = 0.05, 0.1, 0.02
 # Joint states may outrun a busy tick; the newest counts, but none must be lost before the guard can see that it is the newest.
 STATE_QOS = QoSProfile(depth=100)
 
@@ -54,11 +54,12 @@ class SafetyGuard(WmNode[GuardConfig]):
         self._loop, self._commands, self._joint_states = Loop(config.period), Stream(), Stream()
         self._status = self.create_publisher(SafetyStatus, "~/status", 10)
         self._executed = self.create_publisher(ExecutedDelta, "~/executed", 50)
+        self._commanded = self.create_publisher(JointState, "~/commanded", 50)
 
     def activate(self) -> None:
         self._scheduling = realtime.request(int(self.get_parameter("realtime_priority").value or 0))
         self._reported: tuple[Mode, Code] | None = None
-        self._next_status = self._next_wiring = 0.0
+        self._next_status = self._next_wiring = self._next_commanded = 0.0
         self.create_subscription(DeltaEECommand, "delta_command", self._on_command, 10)
         self.create_subscription(JointState, "joint_states", self._on_joint_state, STATE_QOS)
         self.create_subscription(Bool, "estop", self._on_estop_topic, 10)
@@ -80,6 +81,7 @@ class SafetyGuard(WmNode[GuardConfig]):
         self._output.close()
         self.destroy_publisher(self._status)
         self.destroy_publisher(self._executed)
+        self.destroy_publisher(self._commanded)
 
     def reconfigure(self, config: GuardConfig) -> None:
         self._guard = guard.tighten(self._guard, config, self._state)
@@ -135,7 +137,7 @@ class SafetyGuard(WmNode[GuardConfig]):
         now = self._now()
         self._loop.tick(now.steady)
         if now.steady < self._next_wiring - WIRING_PERIOD:  # simulated time began anew
-            self._next_status = self._next_wiring = now.steady
+            self._next_status = self._next_wiring = self._next_commanded = now.steady
         if now.steady >= self._next_wiring:
             self._next_wiring = now.steady + WIRING_PERIOD
             self._check_wiring(now)
@@ -155,6 +157,9 @@ class SafetyGuard(WmNode[GuardConfig]):
         """Publish what the tick did; say aloud what changed."""
         if result.executed is not None:
             self._publish_executed(result.executed)
+        if now.steady >= self._next_commanded:
+            self._next_commanded = now.steady + COMMANDED_PERIOD
+            self._publish_commanded(now)
         if result.refused:
             self._refused = result.refused
             self.get_logger().warning(result.refused, throttle_duration_sec=1.0)
@@ -175,6 +180,11 @@ class SafetyGuard(WmNode[GuardConfig]):
 
     def _publish_executed(self, executed: Executed) -> None:
         self._executed.publish(executed_message(executed, self._guard.base_frame))
+
+    def _publish_commanded(self, now: Now) -> None:
+        positions = guard.commanded(self._state)
+        if positions is not None:
+            self._commanded.publish(commanded_message(self._guard.limits.names, positions, self._state.gripper, now.ros))
 
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         missing = self.duplicate() or self._output.not_ready()

@@ -22,11 +22,19 @@ GRID, DIM = (4, 4), 3
 HASH = "a" * 64
 
 
-def world_model(context_noise: float = 0.1) -> WorldModel:
-    """Untrained, but with weights everywhere, so that actions matter."""
+def world_model(context_noise: float = 0.1, proprioception: int = 0) -> WorldModel:
+    """Untrained, but with weights everywhere, so that actions matter, and readings where it is told of them."""
     sizes = {"dim": 32, "layers": 4, "time_every": 2, "heads": 4, "kv_heads": 2, "mlp_hidden": 48, "registers": 2, "soft_cap": 50.0}
     model = ModelConfig(
-        latent_dim=DIM, grids=(GRID, (2, 2)), context=12, finest_steps=16, action_dim=7, action_hidden=16, head_dim=32, **sizes
+        latent_dim=DIM,
+        grids=(GRID, (2, 2)),
+        context=12,
+        finest_steps=16,
+        action_dim=7,
+        action_hidden=16,
+        head_dim=32,
+        proprioception_dim=proprioception,
+        **sizes,
     )
     torch.manual_seed(0)
     network = Transformer(model)
@@ -38,6 +46,8 @@ def world_model(context_noise: float = 0.1) -> WorldModel:
         "latents": Statistics(torch.tensor([1.0, -1.0, 0.0]), torch.tensor([2.0, 0.5, 1.0])),
         "actions": Statistics(torch.zeros(7), torch.tensor([0.02] * 3 + [0.05] * 3 + [0.5])),
     }
+    if proprioception:
+        statistics["proprioception"] = Statistics(torch.zeros(7), torch.full((7,), 0.1))
     config = WorldModelConfig(model, ObjectiveConfig("shortcut", 4, context_noise))
     return WorldModel(Checkpoint(config, weights, weights, statistics, Provenance("tiny", HASH)))
 
@@ -47,11 +57,12 @@ def goal(weights: torch.Tensor | None = None, encoder_hash: str = HASH) -> Goal:
     return Goal("there", latents, GRID, "tiny", encoder_hash, np.zeros((32, 32, 3), np.uint8), weights)
 
 
-def seen(committed: int = 0) -> Seen:
+def seen(committed: int = 0, told: bool = False) -> Seen:
     draw = torch.Generator().manual_seed(1)
     latents = torch.randn(5, 16, DIM, generator=draw)
     actions = 0.02 * torch.randn(4 + committed, 7, generator=draw)
-    return Seen(latents, actions[:4], torch.ones(4, dtype=torch.bool), actions[4:])
+    readings = 0.1 * torch.randn(5, 7, generator=torch.Generator().manual_seed(3)) if told else None
+    return Seen(latents, actions[:4], torch.ones(4, dtype=torch.bool), actions[4:], readings)
 
 
 def candidates(count: int = 6, horizon: int = 3) -> np.ndarray:
@@ -91,14 +102,16 @@ def test_alike_candidates_get_alike_scores_whoever_is_beside_them() -> None:
     assert not together.uncertainty.any()  # a single draw of the future has no spread
 
 
-def test_a_plan_begins_after_what_is_under_way() -> None:
-    model, actions = world_model(context_noise=0.0), candidates(3, 2)
+@pytest.mark.parametrize("told", [False, True], ids=["frames alone", "with readings"])
+def test_a_plan_begins_after_what_is_under_way(told: bool) -> None:
+    """Also for a model that is told where the tool is: the readings after the actions under way are reckoned, not forgotten."""
+    model, actions = world_model(0.0, proprioception=7 if told else 0), candidates(3, 2)
     same = {"search": Fidelity(0, 1, 1), "review": Fidelity(0, 1, 1)}
     waiting, at_once = evaluator(model, **same), evaluator(model, **same)
-    told = seen(committed=2)
-    waiting.see(told)
-    at_once.see(seen())
-    before = np.broadcast_to(told.committed.numpy(), (3, 2, 7))
+    context = seen(2, told)
+    waiting.see(context)
+    at_once.see(seen(0, told))
+    before = np.broadcast_to(context.committed.numpy(), (3, 2, 7))
     whole = at_once.imagine(np.concatenate([before, actions], axis=1), "search")[:, :, 2:]
     imagined, without = waiting.imagine(actions, "search"), at_once.imagine(actions, "search")
     # The noise of a frame that was committed before is another than that of one that is being imagined.

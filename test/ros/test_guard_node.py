@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray
 
-from wm_ros.conversions import array
+from wm_ros.conversions import array, joint_positions
 from wm_ros.msg import DeltaEECommand, ExecutedDelta, SafetyStatus
 
 # A delta is the tool's exact displacement within a tick, which differs from its speed times the period by the curvature of its path.
@@ -57,6 +57,28 @@ def test_each_step_is_reported_as_it_was_executed(armed: ArmSystem) -> None:
         np.testing.assert_allclose(array(step.translation) / duration, (0.0, 0.05, 0.0), atol=0.005)
     distance = sum(array(e.translation)[1] for e in executed)
     armed.observer.until(lambda: armed.tool()[1, 3] > 0.5 * distance, "the arm follows")
+
+
+def test_where_the_arm_was_told_to_be_is_published(armed: ArmSystem) -> None:
+    """Exactly what was sent, with the opening once one was asked for; what is measured while the guard is not armed."""
+    told = armed.observer.hear(JointState, f"{GUARD}/commanded")
+    executed = armed.observer.hear(ExecutedDelta, "safety_guard/executed")
+    start = armed.kinematics.tool_pose(joint_positions(armed.await_message(told, "armed"), armed.kinematics.names))
+    stop = armed.feed((0.0, 0.005, 0.0), gripper=0.5)
+    armed.observer.until(lambda: len(executed) >= 10, "ten steps")
+    stop()
+    armed.await_rest()
+    armed.await_status(lambda status: status.code == "IDLE", "no step is under way")
+    last = armed.await_message(told, "the state at rest")
+    assert last.position[list(last.name).index("gripper")] == pytest.approx(0.5, abs=0.01)
+    moved = armed.kinematics.tool_pose(joint_positions(last, armed.kinematics.names))[:3, 3] - start[:3, 3]
+    # The way of braking after the last command belongs to no step.
+    np.testing.assert_allclose(moved, np.sum([array(e.translation) for e in executed], axis=0), atol=1e-3)
+    assert np.linalg.norm(moved) > 0.02
+    assert armed.observer.trigger(f"{GUARD}/disarm").success
+    armed.await_status(lambda status: status.state == SafetyStatus.DISARMED, "DISARMED")
+    measured = joint_positions(armed.await_message(told, "disarmed"), armed.kinematics.names)
+    np.testing.assert_allclose(measured, armed.positions(), atol=1e-3)
 
 
 @pytest.mark.parametrize("way", ["service", "topic"])

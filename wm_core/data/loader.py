@@ -53,6 +53,7 @@ class ClipStream:
             collate_fn=_collate,
             worker_init_fn=_one_thread,
             prefetch_factor=4 if self._workers else None,
+            multiprocessing_context="spawn" if self._workers else None,  # a fork of a process that has threads may never return
         )
         for batch in loader:
             self._next += 1

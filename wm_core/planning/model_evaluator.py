@@ -57,9 +57,7 @@ class ModelEvaluator:
             grid = self._model.grids[fidelity.grid]
             context = self._model.context(self._model.pooled(seen.latents[None], grid), conditioning, self._seed, grid)
             if len(seen.committed):
-                ahead = self._model.imagine(context, seen.committed[None, None], (self._seed,), fidelity.steps)[0, :, 0]
-                for step, action in enumerate(seen.committed):
-                    self._model.extend(context, ahead[:, step], action[None], torch.ones(1, dtype=torch.bool), self._seed)
+                self._model.commit(context, seen.committed[None], self._seed, fidelity.steps)
             self._contexts[name] = context
         self._newest = seen.latents[-1]
 

@@ -106,6 +106,13 @@ def stop(guard: Guard, state: GuardState, code: Code, text: str, now: Now) -> Gu
     return _latch(state, code, text)
 
 
+def commanded(state: GuardState) -> Array | None:
+    """Joint positions (6,) rad that the arm was told; while DISARMED or STOPPED, those that were measured, None before the first."""
+    if state.mode is Mode.ARMED:
+        return state.q
+    return None if state.observed is None else np.array(state.observed.position)
+
+
 def tighten(guard: Guard, config: GuardConfig, state: GuardState) -> Guard:
     """The guard with another configuration; unless DISARMED, loosening any limit raises ConfigurationError."""
     return _tighten(guard, config, state.mode)

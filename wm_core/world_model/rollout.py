@@ -150,6 +150,19 @@ class Rollout:
             before, _, _ = corrupt(frames[-1], commit, self.objective.context_noise, self.schedule)
         return torch.stack(frames, dim=1).unflatten(0, (streams, len(seeds), samples)).transpose(0, 1)
 
+    @torch.no_grad()
+    def commit(self, context: Context, actions: Tensor, seed: int, steps: int | None = None) -> None:
+        """Commit the frames that actions (G, C, A) under way are imagined to lead into, with the readings that they are reckoned to give.
+
+        A reading is told where it is known of every stream.
+        """
+        known = torch.ones(actions.shape[:2], dtype=torch.bool, device=actions.device)
+        ahead = self.imagine(context, actions[:, None], (seed,), steps)[0, :, 0]
+        lead = self._lead(context, actions.float(), known)
+        for index in range(actions.shape[1]):
+            reading = lead.reading[:, index] if bool(lead.reading_known[:, index].all()) else None
+            self.extend(context, ahead[:, index], actions[:, index].float(), known[:, index], seed, reading)
+
     def _lead(self, context: Context, actions: Tensor, known: Tensor) -> _Lead:
         """Of B = streams x count imagined futures; a reading is known as long as all actions since the last one are."""
         count = len(actions) // context.streams

@@ -86,6 +86,10 @@ class WorldModel:
         own = None if reading is None else self._readings(reading)
         self._rollout.extend(context, inside, self._actions(action), known.to(self.device), seed, own)
 
+    def commit(self, context: Context, actions: Tensor, seed: int = 0, steps: int | None = None) -> None:
+        """Go on to where actions (G, C, A) that are under way will have led: what is imagined of them counts as seen from there on."""
+        self._rollout.commit(context, self._actions(actions), seed, steps)
+
     def imagine(
         self, context: Context, actions: Tensor, seeds: tuple[int, ...] = (0,), steps: int | None = None, known: Tensor | None = None
     ) -> Tensor:
