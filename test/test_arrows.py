@@ -18,7 +18,7 @@ LEVELS = (
     {"evaluation", "training"},
     {"planning", "data", "simulation"},
     {"world_model", "vision", "robot"},
-    {"configuration", "errors"},
+    {"configuration", "device", "errors"},
 )
 HEAVY = {"torch", "torchvision", "timm", "lightning", "jax", "tensorflow"}
 LIGHT_PROCESSES = ("safety_guard", "record_lerobot")

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from wm_core import configuration
 from wm_core.cli.arguments import config_of
 from wm_core.cli.embedded_config import EmbeddedConfig, sorted_overrides
-from wm_core.cli.main import parsed
+from wm_core.cli.main import command_line, parsed
 from wm_core.cli.shipped import config_folder, description, shipped
 from wm_core.data.collect import CollectConfig
+from wm_core.evaluation.ablations import AblationsConfig
+from wm_core.evaluation.evaluate_config import EvaluateConfig
 from wm_core.training import train_config
+from wm_core.training.decoder_config import DecoderTraining
 from wm_core.training.encoder_config import read_training
 from wm_core.training.overrides import overridden
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("data.md", "training.md")
+CLASSES: dict[str, type[Any]] = {
+    "collect": CollectConfig,
+    "evaluate": EvaluateConfig,
+    "ablations": AblationsConfig,
+    "train-decoder": DecoderTraining,
+}
 
 
 def commands() -> list[str]:
@@ -27,6 +38,30 @@ def commands() -> list[str]:
     text = "\n".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in PAGES)
     lines = re.findall(r"^ *\./wm (.+)$|`\./wm ([^`]+)`", text, re.MULTILINE)
     return [(block or inline).partition("  #")[0].strip() for block, inline in lines]
+
+
+def takes(chosen: argparse.Namespace, changed: list[str]) -> None:
+    """Raises where the verb would refuse these settings of its own file, or of the one that was given."""
+    if chosen.verb == "embedded":
+        own, others = sorted_overrides(changed)
+        config = overridden(configuration.read(EmbeddedConfig, shipped("embedded.yaml")), own)
+        overridden(read_training(shipped(f"encoder_{config.recipe}.yaml")), others["encoder"])
+        train_config.read(shipped("train_embedded.yaml"), others["train"])
+    elif chosen.verb == "train":
+        train_config.read(shipped("train_embedded.yaml"), changed)
+    elif chosen.verb == "train-encoder":
+        overridden(read_training(config_of(chosen)), changed)
+    else:
+        assert chosen.verb in CLASSES, f"no check here for settings of {chosen.verb}"
+        overridden(configuration.read(CLASSES[chosen.verb], config_of(chosen)), changed)
+
+
+@pytest.mark.parametrize("verb", [name for name, parser in command_line()[1].items() if parser.get_default("example")])
+def test_the_example_in_a_verbs_help_is_taken(verb: str) -> None:
+    parser = command_line()[1][verb]
+    assert parser.get_default("example") in " ".join(parser.format_help().split())
+    chosen = argparse.Namespace(verb=verb, config=None, shipped_config=parser.get_default("shipped_config"))
+    takes(chosen, parser.get_default("example").split())
 
 
 @pytest.mark.parametrize("command", [line for line in commands() if not line.startswith("exec ")])
@@ -37,15 +72,8 @@ def test_wm_takes_the_command(command: str) -> None:
     if getattr(chosen, "description", None):
         assert description(chosen.description).is_file()
     changed = getattr(chosen, "overrides", [])
-    if chosen.verb == "collect":
-        overridden(configuration.read(CollectConfig, config_of(chosen)), changed)
-    elif chosen.verb == "embedded":
-        own, others = sorted_overrides(changed)
-        config = overridden(configuration.read(EmbeddedConfig, shipped("embedded.yaml")), own)
-        overridden(read_training(shipped(f"encoder_{config.recipe}.yaml")), others["encoder"])
-        train_config.read(shipped("train_embedded.yaml"), others["train"])
-    else:
-        assert not changed, f"no check here for settings of {chosen.verb}"
+    if changed:
+        takes(chosen, changed)
 
 
 def test_there_are_commands_to_check() -> None:

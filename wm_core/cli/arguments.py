@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wm_core.training.dataset_frames import FrameSource
 
 OVERRIDES = "settings in place of the file's, e.g. {}; dots lead into sections"
 
@@ -12,6 +16,7 @@ OVERRIDES = "settings in place of the file's, e.g. {}; dots lead into sections"
 def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
     """Any number of KEY=VALUE at the end of the line."""
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=OVERRIDES.format(example))
+    parser.set_defaults(example=example)
 
 
 def add_config(parser: argparse.ArgumentParser, name: str, what: str) -> None:
@@ -30,6 +35,14 @@ def add_pictures(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--camera", default="front", help="role of the camera in that description (default: front)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
+
+
+def pictures_of(chosen: argparse.Namespace) -> FrameSource:
+    """The pictures that `add_pictures` asked for."""
+    from wm_core.cli.shipped import description
+    from wm_core.training.dataset_frames import FrameSource
+
+    return FrameSource(chosen.dataset, description(chosen.description), chosen.camera)
 
 
 def config_of(chosen: argparse.Namespace) -> Path:

@@ -22,6 +22,7 @@ from wm_core.cli.embedded_config import EmbeddedConfig, SetSize, sorted_override
 from wm_core.cli.shipped import config_folder
 from wm_core.cli.stage_record import Stage
 from wm_core.data.collect import CollectConfig, collect
+from wm_core.device import torch_device
 from wm_core.errors import WmError
 from wm_core.evaluation.evaluate import evaluate
 from wm_core.evaluation.evaluate_config import EvaluateConfig
@@ -104,7 +105,7 @@ class _Making:
 
     def encoder(self) -> None:
         torch.set_num_threads(self.config.threads)
-        run_encoder(self._recipe(), self.changes["encoder"], self._pictures(), self.data / "encoder", _device(), self.say)
+        run_encoder(self._recipe(), self.changes["encoder"], self._pictures(), self.data / "encoder", torch_device(), self.say)
 
     def world_model(self) -> None:
         begun = any((self.out / "model").glob(f"[!.]*/{MANIFEST}"))
@@ -113,7 +114,8 @@ class _Making:
     def decoder(self) -> None:
         torch.set_num_threads(self.config.threads)
         encoder = str(self.data / "encoder")
-        run_decoder(self.path("decoder"), self.changes["decoder"], encoder, self._pictures(), self.data / "decoder", _device(), self.say)
+        changes, out = self.changes["decoder"], self.data / "decoder"
+        run_decoder(self.path("decoder"), changes, encoder, self._pictures(), out, torch_device(), self.say)
 
     def evaluation(self) -> EvaluateConfig:
         return overridden(configuration.read(EvaluateConfig, self.path("evaluate")), self.changes["evaluate"])
@@ -162,7 +164,3 @@ def _collect_shifted(path: Path, overrides: Sequence[str], how: CollectConfig, a
     lines: list[str] = []
     collect_shifted(path, overrides, how, arm, lines.append)
     return lines
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -15,7 +15,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("checkpoint", type=Path, help="directory of a checkpoint, or one that holds several: the newest is taken")
     add_config(parser, "evaluate.yaml", "on what, and the thresholds of the verdict")
     parser.add_argument("--out", type=Path, default=Path("out/evaluate"), help="directory of the report (default: out/evaluate)")
-    add_overrides(parser, "latent.seeds=4")
+    add_overrides(parser, "error.seeds=4")
     parser.set_defaults(run=run)
 
 

@@ -26,12 +26,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The verb in `run`, with its arguments; what is wrong with them ends the process with status 2."""
+def command_line() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser, and that of each verb."""
     parser = argparse.ArgumentParser(prog="wm", description="wm_ros: an arm that reaches goals given as pictures")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb in VERBS:
         verb.add(verbs)
+    return parser, verbs.choices
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The verb in `run`, with its arguments; what is wrong with them ends the process with status 2."""
+    parser, _ = command_line()
     chosen, left = parser.parse_known_args(arguments)
     # argparse gives up on KEY=VALUE that stand behind an option when others stood before it.
     wrong = [word for word in left if word.startswith("-") or not hasattr(chosen, "overrides")]

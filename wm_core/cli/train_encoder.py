@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wm_core.cli.arguments import add_config, add_overrides, add_pictures, config_of
+from wm_core.cli.arguments import add_config, add_overrides, add_pictures, config_of, pictures_of
 
 
 def add(verbs: Any) -> None:
@@ -23,12 +23,9 @@ def run(chosen: argparse.Namespace) -> int:
     """A training that was killed goes on when the same command is given again."""
     import torch
 
-    from wm_core.cli.shipped import description
-    from wm_core.training.dataset_frames import FrameSource
+    from wm_core.device import torch_device
     from wm_core.training.encoder_run import run_encoder
 
     torch.set_num_threads(chosen.threads)
-    source = FrameSource(chosen.dataset, description(chosen.description), chosen.camera)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run_encoder(config_of(chosen), chosen.overrides, source, chosen.out, device, print)
+    run_encoder(config_of(chosen), chosen.overrides, pictures_of(chosen), chosen.out, torch_device(), print)
     return 0

@@ -86,13 +86,6 @@ def _unit(channels: int) -> Statistics:
 
 
 def normalised(clips: LatentClips, statistics: dict[str, Statistics], proprioception_dim: int) -> tuple[Tensor, Conditioning]:
-    """Latents and conditioning as the world model takes them; a model that has a proprioception token is always told of it."""
-    latents = statistics["latents"].normalise(clips.latents)
-    actions = statistics["actions"].normalise(clips.actions)
-    if not proprioception_dim:
-        return latents, Conditioning(actions, clips.action_mask)
-    if clips.proprioception is None or clips.proprioception_mask is None:
-        unknown = actions.new_zeros(*actions.shape[:2], proprioception_dim), torch.zeros_like(clips.action_mask)
-        return latents, Conditioning(actions, clips.action_mask, *unknown)
-    own = statistics["proprioception"].normalise(clips.proprioception)
-    return latents, Conditioning(actions, clips.action_mask, own, clips.proprioception_mask)
+    """Latents and conditioning as the world model takes them."""
+    raw = Conditioning(clips.actions, clips.action_mask, clips.proprioception, clips.proprioception_mask)
+    return statistics["latents"].normalise(clips.latents), raw.normalised(statistics, proprioception_dim)

@@ -14,7 +14,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from wm_core.training.errors import TrainingError
+from wm_core.device import torch_device
 
 CPU = torch.device("cpu")
 
@@ -45,9 +45,7 @@ ALONE = Processes()
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
     """The processes that torchrun started, or this one alone; `device` is auto, cpu or cuda."""
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    if name == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("there is no GPU to train on", got="run.device: cuda", allowed="cpu or auto", mend="change run.device")
+    name = torch_device(device, "run.device").type
     world = int(os.environ.get("WORLD_SIZE", "1"))
     place = torch.device(name, int(os.environ.get("LOCAL_RANK", "0"))) if name == "cuda" else CPU
     if name == "cuda":

@@ -13,6 +13,7 @@ from wm_core import configuration
 from wm_core.configuration import setting
 from wm_core.data.clip import ClipRequest, Preprocessing
 from wm_core.data.mixture import MixtureConfig
+from wm_core.device import DEVICES
 from wm_core.errors import ConfigurationError
 from wm_core.training.overrides import overridden
 from wm_core.world_model.model_config import ModelConfig, ObjectiveConfig, WorldModelConfig
@@ -82,7 +83,7 @@ class RunConfig:
     batch: int = setting("clips that one process takes at once", low=1, high=65_536)
     global_batch: int = setting("clips of one step, over all processes; a multiple of batch x processes", low=1, high=1_048_576)
     seed: int = setting("what every draw comes from", low=0, high=2**31 - 1, default=0)
-    device: str = setting("where the network runs; auto: a GPU where there is one", choices=("auto", "cpu", "cuda"), default="auto")
+    device: str = setting("where the network runs; auto: a GPU where there is one", choices=DEVICES, default="auto")
     precision: str = setting(
         "numbers of the student's passes; auto: bf16 where the machine computes in it", choices=("auto", "bf16", "fp32"), default="auto"
     )

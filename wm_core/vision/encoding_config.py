@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from wm_core.configuration import setting
-from wm_core.errors import VisionError
+from wm_core.device import DEVICES, torch_device
 
 
 @dataclass(frozen=True)
@@ -16,15 +16,13 @@ class EncodingConfig:
 
     encoder: str = setting("The encoder: a published name such as dinov3_vitb16, or the folder of an embedded one")
     transport: str = setting("Which image topic is heard", choices=("raw", "compressed"))
-    device: str = setting("Where the encoder runs; auto: a GPU where there is one", choices=("auto", "cpu", "cuda"))
+    device: str = setting("Where the encoder runs; auto: a GPU where there is one", choices=DEVICES)
     precision: str = setting("Numbers it computes in", choices=("fp32", "bf16", "fp16"))
     threads: int = setting("CPU threads, 0: as many as torch likes", low=0, high=256)
 
     def torch_device(self) -> torch.device:
         """The device there is."""
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise VisionError("there is no GPU to run on", got="device: cuda", allowed="cpu, or auto", mend="device in config/encoder.yaml")
-        return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
+        return torch_device(self.device)
 
     def torch_precision(self) -> torch.dtype:
         """The type of its numbers."""

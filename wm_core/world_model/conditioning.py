@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from wm_core.world_model.normalisation import Statistics
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,26 @@ class Incoming:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """A clip's own record: actions[:, t] (B, T, A), normalised, is applied after frame t and leads into frame t + 1.
+    """A clip's own record: actions[:, t] (B, T, A) is applied after frame t and leads into frame t + 1.
 
-    known (B, T) bool; proprioception (B, T, Q), normalised, and proprioception_known (B, T). Values that are not known are not read.
+    known (B, T) bool; proprioception (B, T, Q) and proprioception_known (B, T). Values that are not known are not read. The network takes
+    normalised ones.
     """
 
     actions: Tensor
     known: Tensor
     proprioception: Tensor | None = None
     proprioception_known: Tensor | None = None
+
+    def normalised(self, statistics: Mapping[str, Statistics], proprioception_dim: int) -> Conditioning:
+        """Raw values as a world model takes them; one with a proprioception token is always told of it, be it that nothing is known."""
+        actions = statistics["actions"].normalise(self.actions)
+        if not proprioception_dim:
+            return Conditioning(actions, self.known)
+        if self.proprioception is None or self.proprioception_known is None:
+            unknown = actions.new_zeros(*self.known.shape, proprioception_dim), torch.zeros_like(self.known)
+            return Conditioning(actions, self.known, *unknown)
+        return Conditioning(actions, self.known, statistics["proprioception"].normalise(self.proprioception), self.proprioception_known)
 
     def incoming(self) -> Incoming:
         """The same, seen from the frame that an action leads into; the first frame has none."""
@@ -52,6 +66,11 @@ class Conditioning:
         """The first `count` clips."""
         parts = (self.actions, self.known, self.proprioception, self.proprioception_known)
         return Conditioning(*(None if part is None else part[:count] for part in parts))  # type: ignore[arg-type]
+
+    def to(self, device: torch.device) -> Conditioning:
+        """The same on another device."""
+        parts = (self.actions, self.known, self.proprioception, self.proprioception_known)
+        return Conditioning(*(None if part is None else part.to(device) for part in parts))  # type: ignore[arg-type]
 
     def dropped(self, actions: float, proprioception: float, generator: torch.Generator) -> Conditioning:
         """With this share of known actions hidden, and this share of clips losing proprioception from a random frame on."""

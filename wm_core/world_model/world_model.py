@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -73,7 +72,7 @@ class WorldModel:
     def context(self, latents: Tensor, conditioning: Conditioning, seed: int = 0, grid: Grid | None = None) -> Context:
         """Commit the seen frames (G, T, P', D), raw on `grid` (default: the encoder's own), with raw actions and proprioception."""
         inside = self.normalised(latents.to(self.device))
-        return self._rollout.prefill(inside, self._conditioning(conditioning), seed, grid)
+        return self._rollout.prefill(inside, conditioning.to(self.device).normalised(self.statistics, self.proprioception), seed, grid)
 
     def extend(
         self, context: Context, latents: Tensor, action: Tensor, known: Tensor, seed: int = 0, reading: Tensor | None = None
@@ -103,18 +102,6 @@ class WorldModel:
 
     def _actions(self, actions: Tensor) -> Tensor:
         return self.statistics["actions"].normalise(actions.to(self.device))
-
-    def _conditioning(self, raw: Conditioning) -> Conditioning:
-        """A model that has a proprioception token is always told of it, be it that nothing is known."""
-        inside = Conditioning(self._actions(raw.actions), raw.known.to(self.device))
-        width = self.proprioception
-        if not width:
-            return inside
-        if raw.proprioception is None or raw.proprioception_known is None:
-            unknown = inside.actions.new_zeros(*inside.known.shape, width), torch.zeros_like(inside.known)
-            return replace(inside, proprioception=unknown[0], proprioception_known=unknown[1])
-        own, told = self._readings(raw.proprioception), raw.proprioception_known.to(self.device)
-        return replace(inside, proprioception=own, proprioception_known=told)
 
     def _readings(self, readings: Tensor) -> Tensor:
         return self.statistics["proprioception"].normalise(readings.to(self.device))
