@@ -23,6 +23,9 @@ import embedded_arm_frames
 from encoders import baselines, tokens
 
 from wm_core import configuration
+from wm_core.data.motion import shortened, towards
+from wm_core.evaluation.control import wilson
+from wm_core.robot import rotation
 from wm_core.simulation.embedded_arm import EmbeddedArm
 from wm_core.simulation.sim_config import SimConfig
 from wm_core.vision.load import load_encoder
@@ -61,14 +64,12 @@ def tasks(arm, count):
 
 def go(arm, place):
     """Move the tool to `place` (3,) m and wait until it stands there."""
-    while np.linalg.norm(away := place - arm.commanded_pose()[:3, 3]) > 1e-6:
-        arm.command_delta(within(away, 2 * STEP), np.zeros(3), None, PERIOD)
+    goal = rotation.pose(place, arm.commanded_pose()[:3, :3])
+    while np.linalg.norm(rotation.pose_error(goal, tool := arm.commanded_pose())) > 1e-6:
+        delta = towards(goal, tool, 2 * STEP, np.pi, arm.gripper)
+        arm.command_delta(delta.translation, delta.rotation, None, PERIOD)
         arm.advance(PERIOD)
     arm.advance(3 * PERIOD)
-
-
-def within(vector, largest=STEP):
-    return vector * min(1.0, largest / max(np.linalg.norm(vector), 1e-9))
 
 
 def move(arm, before, shift):
@@ -84,9 +85,9 @@ def reach(arm, task, cost, generator):
         tried = []
         for attempt in range(FIRST + SECOND):
             if attempt < FIRST:
-                shift = within(generator.uniform(-STEP, STEP, 3)) if attempt else np.zeros(3)
+                shift = shortened(generator.uniform(-STEP, STEP, 3), STEP) if attempt else np.zeros(3)
             else:
-                shift = within(min(tried, key=lambda pair: pair[0])[1] + CLOSER * STEP * generator.normal(size=3))
+                shift = shortened(min(tried, key=lambda pair: pair[0])[1] + CLOSER * STEP * generator.normal(size=3), STEP)
             move(arm, now, shift)
             tried.append((cost(arm), shift))
         move(arm, now, min(tried, key=lambda pair: pair[0])[1])
@@ -102,19 +103,12 @@ def latent_cost(encode, frames, picture):
     return lambda arm: float((tokens(encode, arm.render("front")[None]) / spread - goal).square().mean())
 
 
-def wilson(successes, count, z=1.645):
-    """The 90 % interval of a share."""
-    share, extra = successes / count, z * z / count
-    middle, half = share + extra / 2, z * np.sqrt(share * (1 - share) / count + extra / (4 * count))
-    return (middle - half) / (1 + extra), (middle + half) / (1 + extra)
-
-
 def row(name, ends, seconds):
     """`ends` (goals, 3): the last three distances, m."""
     cells = []
     for distance in WITHIN:
         reached = int((ends.max(axis=1) <= distance).sum())
-        low, high = wilson(reached, len(ends))
+        low, high = wilson(reached, len(ends), z=1.645)  # 90 %
         cells.append(f"{reached} of {len(ends)} ({low:.2f}-{high:.2f})")
     print(f"| {name} | {' | '.join(cells)} | {100 * np.median(ends[:, -1]):.1f} | {seconds:.0f} |", flush=True)
 

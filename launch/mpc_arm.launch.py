@@ -3,6 +3,7 @@
 from difflib import get_close_matches
 from pathlib import Path
 
+import yaml
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
@@ -13,11 +14,20 @@ ARGUMENTS = {
     "sim": ("true", "true: the embedded simulated arm; false: your own arm is already running", ["true", "false"]),
     "namespace": ("", "namespace of all nodes and topics", None),
     "robot": ("ur5e", "robot: a name from the config directories, or the path of a robot file", None),
+    "model": (
+        "",
+        "world model: a folder with encoder/ and world_model/ (and decoder/), or none for no controller; "
+        "empty: as encoder.yaml and mpc_controller.yaml say, which ship with the embedded one",
+        None,
+    ),
     "config": ("", "directory with your own YAML files; each replaces the shipped one of the same name", None),
     "lock_step": ("false", "true: simulated time moves on only as the guard commands (needs sim:=true)", ["true", "false"]),
     "discovery": ("", "how far ROS discovery goes; empty: as the environment says", ["", "OFF", "LOCALHOST", "SUBNET", "SYSTEM_DEFAULT"]),
     "log_level": ("info", "least severe messages shown", ["debug", "info", "warn", "error"]),
 }
+
+CAMERA = tuple((topic, f"camera/front/{topic}") for topic in ("image_raw", "image_raw/compressed"))
+PLAN_TO_GOAL = (("~/plan_to_goal", "plan_to_goal"),)
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -38,23 +48,47 @@ def bring_up(context: LaunchContext) -> list[SetEnvironmentVariable | Node]:
     sim, lock_step = value["sim"] == "true", value["lock_step"] == "true"
     if lock_step and not sim:
         raise RuntimeError("lock_step:=true needs sim:=true: a real arm does not wait")
-    robot = {"robot_file": str(robot_file(value["robot"], own))}
+    robot = {"robot_file": str(robot_file(value["robot"], own)), "use_sim_time": lock_step}
 
-    def node(name: str, **parameters: object) -> Node:
+    def node(executable: str, name: str = "", remappings: tuple[tuple[str, str], ...] = (), **parameters: object) -> Node:
         return Node(
             package="wm_ros",
-            executable=name,
-            name=name,
+            executable=executable,
+            name=name or executable,
             namespace=value["namespace"],
             output="screen",
             arguments=["--ros-args", "--log-level", value["log_level"]],
-            parameters=[{"config_file": str(config_file(f"{name}.yaml", own)), **parameters}],
+            parameters=[{"config_file": str(config_file(f"{executable}.yaml", own)), **parameters}],
+            remappings=remappings,
             # The DDS profile and the wheels' library path travel with the environment; nothing here depends on them.
         )
 
     reach = [SetEnvironmentVariable("ROS_AUTOMATIC_DISCOVERY_RANGE", value["discovery"])] if value["discovery"] else []
     nodes = [node("sim_arm", **({"mode": "lock_step"} if lock_step else {}))] if sim else []
-    return [*reach, *nodes, node("safety_guard", use_sim_time=lock_step, **robot), node("reach_pose", use_sim_time=lock_step, **robot)]
+    nodes += [node("safety_guard", **robot), node("reach_pose", **robot)]
+    if value["model"] != "none":
+        encoder, model = model_parameters(value["model"])
+        nodes.append(node("encoder", remappings=CAMERA, use_sim_time=lock_step, **encoder))
+        nodes += [node("world_model", server, **robot, **model) for server in servers(own)]
+        nodes.append(node("mpc_controller", remappings=PLAN_TO_GOAL, **robot, **encoder, **model))
+    return [*reach, *nodes]
+
+
+def model_parameters(folder: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Of the encoder, and of the world model in a folder that holds both; nothing where the YAML files are to say."""
+    if not folder:
+        return {}, {}
+    parts = {name: Path(folder).resolve() / name for name in ("encoder", "world_model", "decoder")}
+    for name in ("encoder", "world_model"):
+        if not parts[name].is_dir():
+            raise RuntimeError(f"model:={folder}: there is no {parts[name]}; give a folder with encoder/ and world_model/, or none")
+    decoder = {"decoder": str(parts["decoder"])} if parts["decoder"].is_dir() else {}
+    return {"encoder": str(parts["encoder"])}, {"world_model": str(parts["world_model"]), **decoder}
+
+
+def servers(own: Path | None) -> list[str]:
+    """The world_model nodes that mpc_controller.yaml names; where it names none, the controller imagines by itself."""
+    return list(yaml.safe_load(config_file("mpc_controller.yaml", own).read_text(encoding="utf-8")).get("servers", []))
 
 
 def check_directory(own: Path, robot: str) -> None:

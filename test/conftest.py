@@ -1,6 +1,14 @@
-"""Property tests draw the same examples in every run, so that a run tells of a change; `--hypothesis-profile=explore` draws new ones."""
+"""For all tests: the same examples in every run, and one thread for torch.
+
+Property tests draw the same examples so that a run tells of a change; `--hypothesis-profile=explore` draws new ones. Threads of torch that
+wait for each other on a busy core make small networks fifty times slower.
+"""
 
 from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported, here and in every process that a test starts
 
 from hypothesis import settings
 

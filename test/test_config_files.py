@@ -14,8 +14,11 @@ from wm_core.cli.embedded_config import EmbeddedConfig
 from wm_core.configuration import Setting, read
 from wm_core.data.collect import CollectConfig
 from wm_core.evaluation.ablations import AblationsConfig
+from wm_core.evaluation.control_config import ControlConfig
 from wm_core.evaluation.evaluate_config import EvaluateConfig
+from wm_core.planning.controller_config import ControllerConfig
 from wm_core.planning.planner_config import PlannerConfig
+from wm_core.planning.rollout_config import RolloutConfig
 from wm_core.robot.guard_config import GuardConfig
 from wm_core.robot.reach import ReachConfig
 from wm_core.robot.robot_config import RobotConfig
@@ -29,10 +32,12 @@ from wm_core.world_model.model_config import WorldModelConfig
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 CLASSES = {"sim_arm": SimConfig, "safety_guard": GuardConfig, "reach_pose": ReachConfig, "ur5e": RobotConfig}
-CLASSES |= {"collect": CollectConfig, "encoder": EncodingConfig, "planner": PlannerConfig}
+CLASSES |= {"collect": CollectConfig, "encoder": EncodingConfig, "planner": PlannerConfig, "mpc_controller": ControllerConfig}
 CLASSES |= {"encoder_convolutional": ConvolutionalTraining, "encoder_masked": MaskedTraining, "encoder_distilled": DistilledTraining}
 CLASSES |= {"encoder_dinov3": TimmEncoderConfig, "decoder": DecoderTraining}
+CLASSES |= {"world_model": RolloutConfig}
 CLASSES |= {"train_embedded": TrainConfig, "train_full": TrainConfig}
+CLASSES |= {"control": ControlConfig}
 CLASSES |= {"embedded": EmbeddedConfig, "evaluate": EvaluateConfig, "ablations": AblationsConfig}
 CLASSES |= {"world_model_embedded": WorldModelConfig, "world_model_full": WorldModelConfig}
 

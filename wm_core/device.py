@@ -7,6 +7,8 @@ import torch
 from wm_core.errors import ConfigurationError
 
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""The numbers that networks compute in, by their names in configuration files."""
 
 
 def torch_device(name: str = "auto", setting: str = "device") -> torch.device:

@@ -110,6 +110,16 @@ def joint_positions(message: JointState, names: tuple[str, ...]) -> Array:
     return positions
 
 
+def pose_message(pose: Array, frame: str, stamp: Time) -> PoseStamped:
+    """A 4x4 pose in `frame`."""
+    message = PoseStamped()
+    message.header.frame_id, message.header.stamp = frame, stamp
+    message.pose.position.x, message.pose.position.y, message.pose.position.z = pose[:3, 3].tolist()
+    turn = message.pose.orientation
+    turn.w, turn.x, turn.y, turn.z = rotations.quaternion(pose[:3, :3]).tolist()
+    return message
+
+
 def pose_from_message(message: PoseStamped, frame: str) -> Array:
     """The 4x4 pose of a message that must be in `frame`, with a quaternion of length 1."""
     position, turn = message.pose.position, message.pose.orientation

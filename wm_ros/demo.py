@@ -1,174 +1,131 @@
-"""`ros2 run wm_ros demo`: launches the arm behind its guard, moves it, provokes the guard, and writes down what happened."""
+"""`ros2 run wm_ros demo`: the mission. Brings up the whole system, gives it goals as pictures, and writes down how the arm reaches them."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
-import signal
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import rclpy
-import yaml
 from ament_index_python.packages import get_package_share_directory
+from geometry_msgs.msg import PoseStamped
 from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
-from std_srvs.srv import Trigger
 
-from wm_core.configuration import read, read_mapping
+from wm_core.configuration import read
 from wm_core.errors import WmError
-from wm_core.evaluation.demo_report import Demonstration, Leg, write
-from wm_core.robot import reach
-from wm_core.robot.guard_config import GuardConfig
-from wm_core.robot.reach import ReachConfig
+from wm_core.evaluation.mission_report import Attempt, Mission, write
+from wm_core.robot import rotation
+from wm_core.robot.proprioception import DOWN
 from wm_core.robot.rotation import Array
-from wm_ros.demo_recorder import DemoRecorder
-from wm_ros.msg import PlannerStatus
+from wm_core.simulation.sim_config import SimConfig
+from wm_ros.conductor import START_TIMEOUT, Conductor, ConductorError, await_robot, launched
+from wm_ros.conversions import pose_message
+from wm_ros.images import picture
+from wm_ros.mission_recorder import MissionRecorder
+from wm_ros.srv import PlanToGoal
 
 RCLError: type[Exception] = rclpy_implementation.RCLError
-# Larger pictures than the default's for the report, but seldom: they cost time that the nodes need.
-PICTURE_SIZE, PICTURE_RATE = 240, 2.0
-START_TIMEOUT, LEG_TIMEOUT = 60.0, 60.0
-ATTEMPTS, ANSWER_TIMEOUT = 4, 5.0
-CONFIG = Path(get_package_share_directory("wm_ros")) / "config"
-BELOW_THE_TABLE = (0.5, 0.0, -0.10, 3.14159, 0.0, 0.0)
-INTO_THE_TABLE_SECONDS = 4.0
-
-
-class DemoError(WmError):
-    """The demonstration could not go on."""
+MOVE_TIMEOUT, PLAN_TIMEOUT, GOAL_TIMEOUT = 30.0, 20.0, 40.0
+NEAREST, FARTHEST, ROOM = 0.15, 0.35, 0.02  # m; starts lie around their goals, and both this far inside the walls
+BASE = "base_link"
 
 
 class Demo:
-    """Drives the nodes as a user would: through their services and topics."""
+    """For each goal: look at it, go away, and ask for the picture."""
 
-    def __init__(self, node: DemoRecorder, launched: subprocess.Popen[bytes]) -> None:
-        self._node, self._launched = node, launched
-        self._parameters = AsyncParameterClient(node, "reach_pose")
+    def __init__(self, node: MissionRecorder, conductor: Conductor, mission: Mission) -> None:
+        self._node, self._conductor, self._mission = node, conductor, mission
+        self._targets = node.create_publisher(PoseStamped, "reach_pose/target", 1)
 
-    def run(self) -> None:
-        """Every leg of the demonstration."""
-        config = read(ReachConfig, CONFIG / "reach_pose.yaml")
-        self._wait("the nodes", lambda: self._node.ready(), START_TIMEOUT)
-        self._say("arm, guard and reach_pose are up; arming the guard")
-        self._call("safety_guard/arm")
-        self._wait("the state ARMED", lambda: self._node.armed, START_TIMEOUT)
-        pose = reach.pose_of(config.pose)
-        self._leg("reach", f"go to {_text(pose)}", [pose], "reach_pose/reach")
-        corners = reach.square(self._node.tool(), config.side, config.plane)
-        self._leg("square", f"trace {1000 * config.side:.0f} mm in {config.plane}", list(corners), "reach_pose/trace")
-        self._set("linear_speed", 0.8)
-        self._set("gain", 1.0)
-        self._leg("too fast", "the same at up to 0.8 m/s", list(corners), "reach_pose/trace")
-        self._set("linear_speed", config.linear_speed)
-        self._set("gain", config.gain)
-        self._set("pose", list(BELOW_THE_TABLE))
-        low = reach.pose_of(BELOW_THE_TABLE)
-        self._leg("into the table", f"go to {_text(low)}, below the table", [low], "reach_pose/reach", give_up=INTO_THE_TABLE_SECONDS)
-        self._set("pose", list(config.pose))
-        self._leg("back", f"go to {_text(pose)}", [pose], "reach_pose/reach")
+    def run(self, places: list[tuple[Array, Array]]) -> None:
+        """Every (goal, start) pair of places (3,) m."""
+        say = self._conductor.say
+        self._conductor.wait("the whole system", self._node.ready, START_TIMEOUT)
+        say("arm, guard, encoder and controller are up; arming the guard")
+        self._conductor.trigger("safety_guard/arm")
+        self._conductor.wait("the state ARMED", lambda: self._node.armed)
+        for number, (goal, start) in enumerate(places, start=1):
+            self._go(goal)
+            view = self._node.image
+            seen = self._node.view()
+            self._go(start)
+            attempt = Attempt(f"goal {number}", 100.0 * float(np.linalg.norm(goal - start)), pictures={"goal": seen})
+            self._mission.attempts.append(attempt)
+            if not self._mission.plan_only:
+                self._mission.plan_only = self._plan_only(view)
+                say(f"a plan without moving: {self._mission.plan_only}")
+            say(f"{attempt.name}: {attempt.start_cm:.0f} cm away, given as a picture")
+            self._reach(attempt, goal, view)
+            say(f"  {attempt.outcome} after {attempt.seconds:.1f} s; the tool is {attempt.end_cm:.1f} cm from where the picture was taken")
 
-    def _leg(self, name: str, asked: str, waypoints: list[Array], service: str, give_up: float | None = None) -> None:
-        """Ask for a motion, watch it to its end (or cancel it after `give_up` s), and note how it went."""
-        leg = Leg(name, asked, [pose[:3, 3].tolist() for pose in waypoints])
-        self._say(f"{name}: {asked}")
-        self._node.begin(leg)
-        self._call(service)
-        ended = (PlannerStatus.REACHED, PlannerStatus.FAILED, PlannerStatus.CANCELLED)
-        if give_up is not None:
-            self._node.spin_until(lambda: self._node.leg_state in ended, give_up)
-            if self._node.leg_state not in ended:
-                self._call("reach_pose/cancel")
-        self._wait(f"the end of '{name}'", lambda: self._node.leg_state in ended, LEG_TIMEOUT)
-        self._node.end(waypoints[-1])
-        self._say(f"  {leg.outcome}; off by {leg.error_mm:.1f} mm; cut by: {', '.join(leg.cut) or 'nothing'}")
+    def _go(self, place: Array) -> None:
+        """reach_pose takes the tool there, pointing down."""
+        before = self._node.statuses["reach_pose"].goal_id
+        target = pose_message(rotation.pose(place, DOWN), BASE, self._node.get_clock().now().to_msg())
+        self._conductor.wait("reach_pose to listen", lambda: self._targets.get_subscription_count() > 0)
+        self._targets.publish(target)
+        moved = lambda: self._node.statuses["reach_pose"].goal_id != before and self._node.ended("reach_pose")  # noqa: E731
+        self._conductor.wait("reach_pose's end of the way", moved, MOVE_TIMEOUT)
+        seen = self._node.images  # the picture of an arm at rest is one that was taken after it came to rest
+        self._conductor.wait("camera pictures", lambda: self._node.images >= seen + 3)
 
-    def _call(self, service: str) -> None:
-        client = self._node.create_client(Trigger, service)
-        self._wait(f"the service {service}", client.service_is_ready, START_TIMEOUT)
-        future = client.call_async(Trigger.Request())
-        # DDS drops an answer whose reader the server has not discovered yet; every request here may be made twice.
-        for _ in range(ATTEMPTS - 1):
-            if self._node.spin_until(future.done, ANSWER_TIMEOUT):
-                break
-            future = client.call_async(Trigger.Request())
-        self._wait(f"the answer of {service}", future.done, ANSWER_TIMEOUT)
-        answer = future.result()
-        self._node.destroy_client(client)
-        if answer is None or not answer.success:
-            raise DemoError(f"{service} refused", got=answer.message if answer else "no answer")
+    def _plan_only(self, view: object) -> str:
+        before = self._node.tool
+        answer = self._ask(view, execute=False)
+        moved = float(np.linalg.norm(self._node.tool[:3, 3] - before[:3, 3])) if before is not None and self._node.tool is not None else 0.0
+        return (
+            f"{len(answer.plan)} steps, cost {answer.start_cost:.2f} to {answer.predicted_cost:.2f}, the tool moved {1000 * moved:.1f} mm"
+        )
 
-    def _set(self, name: str, value: float | list[float]) -> None:
-        future = self._parameters.set_parameters([Parameter(name, value=value)])
-        self._wait(f"setting {name}", future.done, START_TIMEOUT)
-        result = future.result()
-        if result is None or not result.results[0].successful:
-            raise DemoError(f"reach_pose refused {name}", got=result.results[0].reason if result else "no answer")
+    def _reach(self, attempt: Attempt, goal: Array, view: object) -> None:
+        self._node.begin(attempt, goal)
+        answer = self._ask(view, execute=True)
+        attempt.pictures["imagined"] = picture(answer.imagined) if answer.imagined.data else attempt.pictures["start"]
+        self._conductor.wait(f"the end of {attempt.name}", lambda: self._node.ended("mpc_controller", answer.goal_id), GOAL_TIMEOUT)
+        self._node.end(attempt)
 
-    def _wait(self, what: str, there: Callable[[], bool], timeout: float) -> None:
-        ended = lambda: self._launched.poll() is not None  # noqa: E731
-        if not self._node.spin_until(lambda: there() or ended(), timeout):
-            raise DemoError(f"{what} did not come within {timeout:g} s", mend="look at the messages of the nodes above")
-        if ended():
-            raise DemoError(
-                f"the launch ended before {what} came", got=f"exit status {self._launched.returncode}", mend="look at its messages above"
-            )
-
-    def _say(self, text: str) -> None:
-        print(f"demo: {text}", flush=True)  # noqa: T201 this is the program's own output
+    def _ask(self, view: object, execute: bool) -> PlanToGoal.Response:
+        request = PlanToGoal.Request(goal_image=view, execute=execute, replace=True)
+        answer = self._conductor.ask(PlanToGoal, "plan_to_goal", request, PLAN_TIMEOUT)
+        if not answer.success:
+            raise ConductorError(f"/plan_to_goal refused with code {answer.code}", got=answer.message)
+        return answer
 
 
-def _text(pose: Array) -> str:
-    return "(" + ", ".join(f"{value:.2f}" for value in pose[:3, 3]) + ") m"
-
-
-def launch(config: Path) -> subprocess.Popen[bytes]:
-    """The launch file in a session of its own; SIGINT to it ends every node in order."""
-    command = ["ros2", "launch", "-n", "wm_ros", "mpc_arm.launch.py", f"config:={config}"]
-    return subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
-
-
-def stop(launched: subprocess.Popen[bytes]) -> None:
-    """End the launch with its nodes; after 15 s without mercy."""
-    launched.send_signal(signal.SIGINT)
-    try:
-        launched.wait(timeout=15.0)
-    except subprocess.TimeoutExpired:
-        launched.kill()
-        launched.wait()
-    with contextlib.suppress(ProcessLookupError):  # the session is empty when launch ended its nodes, as it should
-        os.killpg(launched.pid, signal.SIGKILL)
+def places_of(seed: int, count: int) -> list[tuple[Array, Array]]:
+    """Goals and starts in the box of the embedded arm."""
+    box = read(SimConfig, Path(get_package_share_directory("wm_ros")) / "config" / "sim_arm.yaml").workspace
+    generator, found = np.random.default_rng(seed), list[tuple[Array, Array]]()
+    low, high = np.array(box.low) + ROOM + [0.0, 0.0, 0.08], np.array(box.high) - ROOM  # above the objects, which are not to be pushed
+    while len(found) < count:
+        goal, start = generator.uniform(low, high, (2, 3))
+        if NEAREST <= np.linalg.norm(goal - start) <= FARTHEST:
+            found.append((goal, start))
+    return found
 
 
 def main() -> int:
-    """Run the demonstration; exit status 1 when a leg that should be reached was not."""
+    """Run the mission; exit status 1 when a goal was not reached."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="directory of the report")
-    folder = parser.parse_args().out
-    failed = False
+    parser.add_argument("--goals", type=int, default=3, help="how many goals (default: 3)")
+    parser.add_argument("--seed", type=int, default=11, help="what the goals are drawn from (default: 11)")
+    parser.add_argument("--model", default="", help="the launch argument model (default: as encoder.yaml and mpc_controller.yaml say)")
+    chosen = parser.parse_args()
+    failed, mission = False, Mission(chosen.model or "as mpc_controller.yaml says")
     rclpy.init()
-    demonstration = Demonstration("the embedded UR5e-like arm behind its safety guard, real ROS 2 nodes")
-    with tempfile.TemporaryDirectory() as own:
-        larger = {**read_mapping(CONFIG / "sim_arm.yaml"), "width": PICTURE_SIZE, "height": PICTURE_SIZE, "camera_rate": PICTURE_RATE}
-        (Path(own) / "sim_arm.yaml").write_text(yaml.safe_dump(larger), encoding="utf-8")
-        launched = launch(Path(own))
-        try:
-            Demo(DemoRecorder(demonstration, START_TIMEOUT), launched).run()
-        except (WmError, KeyboardInterrupt, ExternalShutdownException, RCLError) as error:
-            reason = error if isinstance(error, WmError) else "interrupted"
-            print(f"demo: {reason}; what was seen until then is in the report", file=sys.stderr)  # noqa: T201
-            failed = True
-        finally:
-            stop(launched)
-            rclpy.try_shutdown()
-    speed = read(GuardConfig, CONFIG / "safety_guard.yaml").tool_speed.linear
-    for path in write(demonstration, folder, {"guard's limit": speed}):
+    try:
+        with launched(model=chosen.model) as process:
+            await_robot(process)
+            node = MissionRecorder(START_TIMEOUT)
+            Demo(node, Conductor(node, process), mission).run(places_of(chosen.seed, chosen.goals))
+    except (WmError, KeyboardInterrupt, ExternalShutdownException, RCLError) as error:
+        print(f"demo: {error if isinstance(error, WmError) else 'interrupted'}; what was seen until then is in the report", file=sys.stderr)  # noqa: T201
+        failed = True
+    finally:
+        rclpy.try_shutdown()
+    for path in write(mission, chosen.out):
         print(f"demo: wrote {path}")  # noqa: T201
-    wanted = [leg for leg in demonstration.legs if leg.name != "into the table"]
-    return 0 if not failed and all(leg.reached for leg in wanted) else 1
+    return 0 if not failed and all(attempt.reached for attempt in mission.attempts) else 1

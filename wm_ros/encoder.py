@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
+from wm_core.cli import shipped
 from wm_core.errors import WmError
 from wm_core.vision.encoding_config import EncodingConfig
 from wm_core.vision.load import load_encoder
@@ -33,7 +34,7 @@ class EncoderNode(WmNode[EncodingConfig]):
     def configure(self, config: EncodingConfig) -> None:
         if config.threads:
             torch.set_num_threads(config.threads)
-        self._encoder = load_encoder(config.encoder, config.torch_device(), config.torch_precision())
+        self._encoder = load_encoder(config.encoder or str(shipped.model("encoder")), config.torch_device(), config.torch_precision())
         self._warm_up()
         self._images, self._milliseconds, self._refused = Stream(), 0.0, ""
         self._latents = self.create_publisher(LatentFrame, "latents", 10)

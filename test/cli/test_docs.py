@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from wm_core import configuration
+from wm_core.cli import evaluate_control
 from wm_core.cli.arguments import config_of
 from wm_core.cli.embedded_config import EmbeddedConfig, sorted_overrides
 from wm_core.cli.main import command_line, parsed
@@ -18,6 +19,7 @@ from wm_core.cli.shipped import config_folder, description, shipped
 from wm_core.data.collect import CollectConfig
 from wm_core.evaluation.ablations import AblationsConfig
 from wm_core.evaluation.evaluate_config import EvaluateConfig
+from wm_core.planning.planner_config import PlannerConfig
 from wm_core.training import train_config
 from wm_core.training.decoder_config import DecoderTraining
 from wm_core.training.encoder_config import read_training
@@ -30,6 +32,7 @@ CLASSES: dict[str, type[Any]] = {
     "evaluate": EvaluateConfig,
     "ablations": AblationsConfig,
     "train-decoder": DecoderTraining,
+    "plan": PlannerConfig,
 }
 
 
@@ -47,6 +50,8 @@ def takes(chosen: argparse.Namespace, changed: list[str]) -> None:
         config = overridden(configuration.read(EmbeddedConfig, shipped("embedded.yaml")), own)
         overridden(read_training(shipped(f"encoder_{config.recipe}.yaml")), others["encoder"])
         train_config.read(shipped("train_embedded.yaml"), others["train"])
+    elif chosen.verb == "evaluate control":
+        evaluate_control.configs(config_of(chosen), shipped("planner.yaml"), changed)
     elif chosen.verb == "train":
         train_config.read(shipped("train_embedded.yaml"), changed)
     elif chosen.verb == "train-encoder":

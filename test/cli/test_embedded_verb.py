@@ -9,8 +9,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from wm_core.cli.main import main
+from wm_core.vision.load import load_encoder
+from wm_core.world_model.conditioning import Conditioning
+from wm_core.world_model.engine_config import EngineConfig
+from wm_core.world_model.world_model import WorldModel
 
 TRAIN = """
 model.latent_dim=8 model.grids=[[4,4],[2,2]] model.dim=16 model.layers=2 model.time_every=2 model.heads=2 model.kv_heads=1
@@ -32,7 +37,7 @@ decoder.steps=2 decoder.batch=4 decoder.network.width=8
 """
 SECTIONS = {"encoder": ENCODER, "train": TRAIN, "evaluate": EVALUATE}
 OVERRIDES = OTHERS.split() + [f"{name}.{word}" for name, words in SECTIONS.items() for word in words.split()]
-STAGES = ["collect", "encoder", "world model", "decoder", "evaluation"]
+STAGES = ["collect", "encoder", "world model", "decoder", "evaluation", "shipping"]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +62,17 @@ def test_it_ends_with_a_verdict_and_a_page(made: Path) -> None:
     assert page.splitlines()[0] == "# World model step_000000004: it may not be planned with"
     assert {"error.png", "states.png", "plan_rank.png", "strip_0.png"} <= {path.name for path in (made / "evaluation").iterdir()}
     assert list(json.loads((made / "stages.json").read_text(encoding="utf-8"))) == STAGES
+
+
+def test_what_ships_imagines_in_bytes_and_holds_nothing_of_the_training(made: Path) -> None:
+    shipped = made / "shipped"
+    model = WorldModel.open(shipped / "world_model", engine=EngineConfig("bytes", 0))
+    encoder = load_encoder(str(shipped / "encoder"), torch.device("cpu"))
+    model.require_encoder(encoder.name, encoder.weight_hash)
+    context = model.context(torch.zeros(1, 2, 16, 8), Conditioning(torch.zeros(1, 2, 7), torch.ones(1, 2, dtype=torch.bool)))
+    assert model.imagine(context, torch.zeros(1, 3, 2, 7)).isfinite().all()
+    assert {path.name for path in shipped.iterdir()} == {"encoder", "decoder", "world_model", "goals"}
+    assert not {"model.safetensors", "training_state.safetensors"} & {path.name for path in (shipped / "world_model").iterdir()}
 
 
 def test_given_again_it_does_nothing(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

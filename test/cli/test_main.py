@@ -10,7 +10,19 @@ import pytest
 
 from wm_core.cli.main import VERBS, main
 
-NAMES = ("demo", "embedded", "collect", "dataset", "train-encoder", "train-decoder", "train", "evaluate", "ablations")
+NAMES = (
+    "demo",
+    "embedded",
+    "collect",
+    "dataset",
+    "train-encoder",
+    "train-decoder",
+    "train",
+    "evaluate",
+    "evaluate control",
+    "plan",
+    "ablations",
+)
 HEAVY = {"torch", "numpy", "mujoco", "lerobot", "matplotlib", "yaml"}
 
 
@@ -21,7 +33,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert all(name in done.stdout for name in NAMES)
 
 
-@pytest.mark.parametrize("words", [[name] for name in NAMES] + [["dataset", "inspect"], ["dataset", "convert"]])
+@pytest.mark.parametrize("words", [[name] for name in NAMES] + [["dataset", "inspect"], ["dataset", "convert"], ["evaluate", "control"]])
 def test_every_verb_has_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert len(NAMES) == len(VERBS)
     with pytest.raises(SystemExit) as left:
@@ -46,6 +58,13 @@ def test_every_verb_has_help(words: list[str], capsys: pytest.CaptureFixture[str
         (["train", "run.steps=5", "--out", "OUT/set", "run.stepps=5"], "nearest: run.steps"),
         (["evaluate", "OUT/none", "--out", "OUT/set"], "no checkpoint here"),
         (["evaluate", "OUT/none", "--out", "OUT/set", "error.clip=9"], "nearest: error.clips"),
+        (["evaluate", "control", "--out", "OUT/set", "tasks.trial=5"], "nearest: tasks.trials"),
+        (["evaluate", "control", "--out", "OUT/set", "planner.search.sample=5"], "nearest: search.samples"),
+        (["evaluate", "control", "--out", "OUT/set", "--encoder", "OUT/none"], "unknown encoder"),
+        (["evaluate", "control", "--ros", "--planner", "OUT/a"], "over ROS this cannot be told here"),
+        (["evaluate", "control", "--ros", "--model", "OUT/a", "--encoder", "OUT/b"], "from one folder"),
+        (["plan", "OUT/none.png", "OUT/none.png", "--out", "OUT/set", "search.sample=5"], "nearest: search.samples"),
+        (["plan", "OUT/none.png", "OUT/none.png", "--out", "OUT/set", "--encoder", "OUT/none"], "unknown encoder"),
         (["ablations", "--out", "OUT/set", "step=5"], "nearest: steps"),
     ],
 )

@@ -46,7 +46,9 @@ def test_the_informed_succeeds_where_the_idle_fails(kind: str, arm: EmbeddedArm)
     assert [trial.success for trial in trials["still"]] == [False, False]
     assert [trial.success for trial in trials["informed"]] == [True, True]
     informed, still = (summary(name, kind, trials[name], STEP) for name in ("informed", "still"))
-    assert informed.tool_error < 1e-3
+    assert informed.tool_error < (0.02 if kind == "push" else 1e-3)  # an arm that presses against an object stays behind its command
+    for trial, task in zip(trials["informed"], tasks(config(kind), arm), strict=True):
+        np.testing.assert_allclose(trial.path[-1], task.tool[:3, 3], atol=1e-5)
     assert still.jerk == 0.0 < informed.jerk
     assert (informed.rate, still.rate) == (1.0, 0.0)
 

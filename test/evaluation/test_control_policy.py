@@ -12,7 +12,7 @@ import torch
 from wm_core import configuration
 from wm_core.errors import CheckpointError
 from wm_core.evaluation.control import JudgeConfig, run
-from wm_core.evaluation.control_policy import Planner, TrueDynamics
+from wm_core.evaluation.control_policy import Planner, TrueDynamics, TrueWorld
 from wm_core.evaluation.control_task import Task, TaskConfig, tasks
 from wm_core.planning.bounds import Bounds, StepLimits
 from wm_core.planning.cost import Cost, CostWeights
@@ -75,10 +75,10 @@ def search() -> Search:
 
 
 def policy(kind: type[Planner], encoder: FrozenEncoder, arm: EmbeddedArm) -> Planner:
-    made = kind(world_model(encoder), encoder, search(), FIDELITIES, GoalDistance(0.0))
-    if isinstance(made, TrueDynamics):
-        made.attach(arm, TASKS.camera, TASKS.rate)
-    return made
+    model = world_model(encoder)
+    if kind is TrueDynamics:
+        return TrueDynamics(model, encoder, search(), GoalDistance(0.0), TrueWorld(arm, TASKS.camera, TASKS.rate))
+    return Planner(model, encoder, search(), FIDELITIES, GoalDistance(0.0), frames=8)
 
 
 @pytest.mark.parametrize("kind", [Planner, TrueDynamics])
@@ -112,4 +112,4 @@ def test_looking_ahead_in_the_true_world_leaves_no_trace_and_finds_what_is_neare
 
 def test_a_model_of_another_encoder_is_refused(arm: EmbeddedArm, encoder: FrozenEncoder) -> None:
     with pytest.raises(CheckpointError, match="another encoder"):
-        Planner(world_model(encoder, "b" * 64), encoder, search(), FIDELITIES, GoalDistance(0.0))
+        Planner(world_model(encoder, "b" * 64), encoder, search(), FIDELITIES, GoalDistance(0.0), frames=8)

@@ -13,8 +13,9 @@ from hypothesis.extra.numpy import arrays
 
 from wm_core import configuration
 from wm_core.errors import ConfigurationError
-from wm_core.evaluation.plan_trials import Trial, TrialConfig, draw_candidates, kept_inside, trials
-from wm_core.robot.proprioception import pose_of_row
+from wm_core.evaluation.plan_trials import Trial, TrialConfig, bounds, draw_candidates, trials
+from wm_core.planning.bounds import ToolState
+from wm_core.robot.proprioception import DOWN, pose_of_row
 from wm_core.simulation.sim_config import SimConfig
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -75,7 +76,9 @@ def test_a_candidate_that_does_nothing_ends_at_the_last_seen_frame_of_a_resting_
 @given(arrays(np.float64, (3, 4, 6), elements=st.floats(-0.2, 0.2)), arrays(np.float64, 3, elements=st.floats(-0.4, 0.4)))
 def test_no_sequence_leaves_the_box_and_none_inside_is_changed(deltas: np.ndarray, start: np.ndarray) -> None:
     low, high = np.full(3, -0.3), np.full(3, 0.3)
-    kept = kept_inside(deltas, start, low, high)
+    actions = np.concatenate([deltas, np.zeros((3, 4, 1))], axis=2)
+    far = replace(SMALL, step=1.0, turn=1.0)  # no draw is that long: the walls alone can cut
+    kept = bounds(far, 1, tuple(low), tuple(high)).feasible(actions, ToolState(start, DOWN, 0.0))[..., :6]
     path = start + np.cumsum(kept[:, :, :3], axis=1)
     assert (path >= np.minimum(low, start) - 1e-9).all()
     assert (path <= np.maximum(high, start) + 1e-9).all()
@@ -87,13 +90,15 @@ def test_no_sequence_leaves_the_box_and_none_inside_is_changed(deltas: np.ndarra
 
 def test_actions_keep_the_largest_step_and_share_what_was_asked() -> None:
     config = replace(SMALL, candidates=4000, horizon=2, shared=0.7, step=0.1, turn=0.5)
-    drawn = draw_candidates(config, 1, 4000, np.full(6, 0.01), np.random.default_rng(0))
+    drawn = draw_candidates(config, 4000, np.full(6, 0.01), np.random.default_rng(0))
     common = np.mean(drawn[:, 0] * drawn[:, 1]) / np.mean(drawn[:, 0] ** 2)
     assert common == pytest.approx(0.7, abs=0.02)
     for commands in (1, 2):
-        short = draw_candidates(replace(config, step=0.005, turn=0.004), commands, 200, np.full(6, 0.01), np.random.default_rng(0))
+        asked = draw_candidates(config, 200, np.full(6, 0.01), np.random.default_rng(0))
+        small = bounds(replace(config, step=0.005, turn=0.004), commands, (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+        short = small.feasible(np.concatenate([asked, np.zeros((200, 2, 1))], axis=2), ToolState(np.zeros(3), DOWN, 0.0))
         assert np.linalg.norm(short[..., :3], axis=-1).max() == pytest.approx(commands * 0.005)
-        assert np.linalg.norm(short[..., 3:], axis=-1).max() == pytest.approx(commands * 0.004)
+        assert np.linalg.norm(short[..., 3:6], axis=-1).max() == pytest.approx(commands * 0.004)
 
 
 @pytest.mark.parametrize("fps", [3.0, 20.0, 7.5])

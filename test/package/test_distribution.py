@@ -18,7 +18,19 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CONSTRAINTS = [line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-SOURCES = ("config", "launch", "wm_core", "wm_ros", "pyproject.toml", "setup.cfg", "setup.py", "package.xml", "LICENSE", "README.md")
+SOURCES = (
+    "config",
+    "launch",
+    "models",
+    "wm_core",
+    "wm_ros",
+    "pyproject.toml",
+    "setup.cfg",
+    "setup.py",
+    "package.xml",
+    "LICENSE",
+    "README.md",
+)
 DATA = f"wm_ros-{PROJECT['version']}.data/data/share/wm_ros/"
 
 
@@ -74,7 +86,7 @@ def test_constraints_are_pins_and_nothing_else() -> None:
 
 def test_wheel_holds_every_module_and_shared_file(wheel: zipfile.ZipFile) -> None:
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert held == files_below("wm_core", "wm_ros") | {DATA + name for name in files_below("config", "launch")}
+    assert held == files_below("wm_core", "wm_ros") | {DATA + name for name in files_below("config", "launch", "models")}
 
 
 def test_wheel_has_the_executables_of_setup_cfg(wheel: zipfile.ZipFile) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -124,6 +126,14 @@ def test_a_goal_is_reached_when_it_stays_reached() -> None:
     # 0.25 is within the hysteresis, 0.31 is not: the count begins again
     assert outcomes == [Outcome.RUNNING] * 6 + [Outcome.REACHED]
     assert pursuit.share == pytest.approx(0.145)
+
+
+def test_an_arm_that_begins_at_its_goal_is_there() -> None:
+    pursuit, outcome = begin(0.001, 0.0), Outcome.RUNNING
+    for index in range(3):
+        assert outcome is Outcome.RUNNING
+        pursuit, outcome = follow(replace(CONFIG, near=0.002), pursuit, 0.0015, 0.1 * index)
+    assert outcome is Outcome.REACHED
 
 
 def test_a_goal_that_comes_no_nearer_is_given_up() -> None:

@@ -93,6 +93,17 @@ def test_saving_again_replaces(encoder: FrozenEncoder, picture: np.ndarray, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["default"]
 
 
+def test_what_ships_is_there_until_it_is_replaced(encoder: FrozenEncoder, picture: np.ndarray, tmp_path: Path) -> None:
+    GoalLibrary(tmp_path / "shipped").save(goal_of_picture(encoder, picture, "default"))
+    library = GoalLibrary(tmp_path / "own", tmp_path / "shipped")
+    assert library.names() == ["default"]
+    np.testing.assert_array_equal(library.load("default").picture, picture)
+    place = library.save(goal_of_picture(encoder, picture[::-1].copy(), "default"))
+    assert place == tmp_path / "own" / "default"
+    np.testing.assert_array_equal(library.load("default").picture, picture[::-1])
+    np.testing.assert_array_equal(GoalLibrary(tmp_path / "shipped").load("default").picture, picture)
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "..", "a b", "x" * 65])
 def test_names_that_are_no_names(name: str, encoder: FrozenEncoder, picture: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(GoalError, match="cannot be the name"):

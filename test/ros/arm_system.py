@@ -37,10 +37,17 @@ class ArmSystem:
         self.statuses: list[SafetyStatus] = self.observer.hear(SafetyStatus, f"{namespace}{GUARD}/status")
         self.joint_states: list[JointState] = self.observer.hear(JointState, f"{namespace}/joint_states")
 
-    def start(self, executable: str, node: str = "", environment: dict[str, str] | None = None, **parameters: object) -> RosProcess:
-        """Start one node; parameters as on the command line, `environment` beside what it needs anyway."""
+    def start(
+        self,
+        executable: str,
+        node: str = "",
+        environment: dict[str, str] | None = None,
+        remappings: dict[str, str] | None = None,
+        **parameters: object,
+    ) -> RosProcess:
+        """Start one node; parameters and remappings as on the command line, `environment` beside what it needs anyway."""
         name = node or executable
-        command = node_command(executable, node=node, parameters=parameters)
+        command = node_command(executable, node=node, parameters=parameters, remappings=remappings)
         log = self._folder / f"{name}_{len(self.processes)}.log"
         self.processes[name] = RosProcess(command, self.domain, log, **(environment or {}))
         return self.processes[name]

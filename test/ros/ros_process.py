@@ -113,11 +113,20 @@ class RosProcess:
             return self.wait()
 
 
-def node_command(executable: str, *, node: str = "", namespace: str = "", parameters: dict[str, object] | None = None) -> list[str]:
+def node_command(
+    executable: str,
+    *,
+    node: str = "",
+    namespace: str = "",
+    parameters: dict[str, object] | None = None,
+    remappings: dict[str, str] | None = None,
+) -> list[str]:
     """The command line that starts a node of wm_ros, as launch does."""
     words = [str(Path(get_package_prefix("wm_ros")) / "lib" / "wm_ros" / executable), "--ros-args"]
     words += ["-r", f"__node:={node}"] if node else []
     words += ["-r", f"__ns:={namespace}"] if namespace else []
+    for name, other in (remappings or {}).items():
+        words += ["-r", f"{name}:={other}"]
     for name, value in (parameters or {}).items():
         words += ["-p", f"{name}:={yaml.safe_dump(value, default_flow_style=True).removesuffix('...\n').strip()}"]
     return words

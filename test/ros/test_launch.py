@@ -13,10 +13,11 @@ from launch.launch_description_sources import get_launch_description_from_python
 from ros_process import ROOT, RosProcess, command_lines, descendants, node_command
 
 from wm_ros.conversions import array
-from wm_ros.msg import DeltaEECommand, SafetyStatus
+from wm_ros.msg import DeltaEECommand, PlannerStatus, SafetyStatus
 
 LAUNCH = (ROOT / "wm", "ros2", "launch", "wm_ros", "mpc_arm.launch.py")
-NODES = ("sim_arm", "safety_guard", "reach_pose")
+ARM = ("sim_arm", "safety_guard", "reach_pose")
+MODEL = ("encoder", "mpc_controller")
 
 
 class Launched(ArmSystem):
@@ -66,6 +67,7 @@ def test_every_argument_is_described_and_there_are_at_most_eight(new_system: Cal
         (("robot:=ur5f",), ("ur5f", "there is no", "ur5e.yaml")),
         (("lock_step:=true", "sim:=false"), ("lock_step:=true", "sim:=true")),
         (("sim:=maybe",), ("maybe", "true", "false")),
+        (("model:=/nowhere",), ("/nowhere/encoder", "world_model/", "none")),
     ],
 )
 def test_a_bad_argument_is_named_and_nothing_is_started(
@@ -90,6 +92,10 @@ def test_a_domain_that_does_not_exist_is_named(new_system: Callable[[], ArmSyste
 
 def test_a_launch_in_a_namespace_arms_only_when_told_and_sigint_ends_all_of_it(launched: Callable[..., Launched]) -> None:
     system = launched("namespace:=left", namespace="/left")
+    planner: list[PlannerStatus] = system.observer.hear(PlannerStatus, "/left/mpc_controller/status")
+    system.observer.until(lambda: planner, lambda: f"the controller is ready; {system.said()}", within=60.0)
+    assert planner[-1].state == PlannerStatus.IDLE
+    assert "/left/plan_to_goal" in dict(system.observer.node.get_service_names_and_types())
     assert {status.state for status in system.statuses} == {SafetyStatus.DISARMED}
     assert not system.sent
     wanted = {"/left/joint_states", "/left/delta_command", "/left/arm/delta_command", "/left/camera/front/image_raw"}
@@ -98,27 +104,27 @@ def test_a_launch_in_a_namespace_arms_only_when_told_and_sigint_ends_all_of_it(l
     system.arm()
     system.trace()
     system.await_motion()
-    assert_ends(system, signal.SIGINT)
+    assert_ends(system, signal.SIGINT, *ARM, *MODEL)
 
 
 def test_sigterm_ends_all_of_it_too(launched: Callable[..., Launched]) -> None:
-    system = launched()
+    system = launched("model:=none")
     assert system.await_status(lambda status: True, "a status").state == SafetyStatus.DISARMED
     system.arm()
     system.trace()
     system.await_motion()
-    assert_ends(system, signal.SIGTERM)
+    assert_ends(system, signal.SIGTERM, *ARM)
 
 
-def assert_ends(system: Launched, signum: signal.Signals) -> None:
+def assert_ends(system: Launched, signum: signal.Signals, *nodes: str) -> None:
     """After the signal every node ends in order, none is left over, and the last command to the arm was zero."""
     launch = system.processes["launch"]
     pids = descendants(launch.pid)
-    assert {name for name in NODES for line in command_lines(pids) if f"/wm_ros/{name} " in line} == set(NODES)
+    assert {name for name in (*ARM, *MODEL) for line in command_lines(pids) if f"/wm_ros/{name} " in line} == set(nodes)
     launch.send(signum)
     system.observer.until(lambda: not launch.running(), "launch ends")
     assert command_lines(pids) == []
-    for name in NODES:
+    for name in nodes:
         assert re.search(rf"\[{name}-\d\]: process has finished cleanly", launch.output()), launch.output()
     assert "Traceback" not in launch.output()
     system.observer.until(lambda: is_zero(system.sent[-1]), "zero is the last command that is heard", within=5.0)

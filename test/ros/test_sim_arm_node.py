@@ -201,6 +201,24 @@ def test_a_reset_brings_the_arm_home(armed: ArmSystem, config: SimConfig) -> Non
     np.testing.assert_allclose(armed.positions(), config.home, atol=2e-3)
 
 
+def test_a_reset_puts_the_objects_where_the_seed_says(bare: ArmSystem, config: SimConfig) -> None:
+    images = bare.observer.hear(Image, "camera/front/image_raw")
+    for seed in (5, 6):
+        assert bare.observer.set_parameter(ARM, "seed", seed)[0]
+        assert f"seed {seed}" in bare.observer.trigger(f"{ARM}/reset").message
+        expected = EmbeddedArm(config, seed).render("front").astype(float)
+
+        def alike(expected: np.ndarray = expected) -> bool:
+            return bool(images) and np.abs(picture(images[-1]) - expected).mean() < 1.0  # of 255; another layout is several off
+
+        bare.observer.until(alike, f"the picture of seed {seed}")
+    refused, why = bare.observer.set_parameter(ARM, "seed", -1)
+    assert not refused
+    assert "out of range" in why
+    bare.observer.set_parameter(ARM, "seed", config.seed)
+    bare.observer.trigger(f"{ARM}/reset")
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

@@ -61,6 +61,15 @@ def test_a_pose_survives_transform_and_pose_messages(turn: np.ndarray, position:
     np.testing.assert_allclose(conversions.pose_from_message(message, "base_link"), pose, atol=1e-9)
 
 
+@given(st.integers(0, 2**32 - 1))
+def test_a_pose_survives_its_message(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    pose = rotation.pose(draw.uniform(-1.0, 1.0, 3), rotation.matrix(draw.uniform(-1.5, 1.5, 3)))
+    message = conversions.pose_message(pose, "base_link", conversions.time_message(12.5))
+    assert conversions.seconds(message.header.stamp) == 12.5
+    np.testing.assert_allclose(conversions.pose_from_message(message, "base_link"), pose, atol=1e-12)
+
+
 def test_a_pose_in_another_frame_or_without_rotation_is_refused() -> None:
     message = PoseStamped()
     message.header.frame_id = "map"

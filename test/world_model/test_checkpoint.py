@@ -14,7 +14,7 @@ from small_models import awake, small_config
 
 from wm_core.errors import CheckpointError
 from wm_core.world_model import checkpoint as checkpoints
-from wm_core.world_model.checkpoint import Checkpoint, load, newest, save
+from wm_core.world_model.checkpoint import Checkpoint, load, newest, save, served
 from wm_core.world_model.transformer import parameters
 
 HERE = Path(__file__).resolve().parent
@@ -103,7 +103,17 @@ def test_weights_of_another_size_are_refused_by_name() -> None:
     with pytest.raises(CheckpointError, match=r"embedding\.registers: \(3, 32\); allowed: embedding\.registers: \(2, 32\)"):
         Checkpoint(ours.config, other, other, ours.statistics, ours.provenance).network()
     with pytest.raises(CheckpointError, match="missing"):
-        Checkpoint(ours.config, {}, {}, ours.statistics, ours.provenance).network("model")
+        Checkpoint(ours.config, {}, {}, ours.statistics, ours.provenance).network()
+
+
+def test_what_is_served_holds_the_averaged_weights_alone(tmp_path: Path) -> None:
+    whole = example()
+    again = load(save(tmp_path, "step_1", served(whole)))
+    assert all(torch.equal(value, whole.ema[name]) for name, value in again.ema.items())
+    assert (again.tensors, again.statistics.keys()) == ({}, whole.statistics.keys())
+    again.network()
+    with pytest.raises(CheckpointError, match="no trained weights"):
+        again.network("model")
 
 
 def test_another_encoder_is_refused() -> None:

@@ -45,6 +45,14 @@ def pictures_of(chosen: argparse.Namespace) -> FrameSource:
     return FrameSource(chosen.dataset, description(chosen.description), chosen.camera)
 
 
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """--model and --encoder, which default to the embedded ones."""
+    from wm_core.cli.shipped import model
+
+    parser.add_argument("--model", type=Path, default=model("world_model"), help="world model: a checkpoint (default: the embedded one)")
+    parser.add_argument("--encoder", default=str(model("encoder")), help="its encoder: a folder or a name (default: the embedded one)")
+
+
 def config_of(chosen: argparse.Namespace) -> Path:
     """The file that was given, or the shipped one."""
     from wm_core.cli.shipped import shipped

@@ -1,4 +1,4 @@
-"""`wm demo`: the simulated arm behind its guard."""
+"""`wm demo`: the mission, a goal given as a picture and reached; with --guard, the arm behind its guard alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from wm_core.errors import WmError
 
 def add(verbs: Any) -> None:
     """The verb's arguments."""
-    parser = verbs.add_parser("demo", help="bring up the simulated arm behind its guard, move it, and leave a report with a picture")
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="directory of the report (default: out/demo)")
+    parser = verbs.add_parser("demo", help="bring up the whole system, give it goals as pictures, and leave a report with a picture")
+    parser.add_argument("--guard", action="store_true", help="the arm behind its guard instead: a pose, a square, and too much of both")
+    parser.add_argument("--out", type=Path, help="directory of the report (default: out/demo, or out/guard_demo)")
     parser.set_defaults(run=run)
 
 
@@ -26,4 +27,6 @@ def run(chosen: argparse.Namespace) -> int:
             got="none on PATH",
             mend="call it as ./wm demo, without WM_ROS_TOOLS=0, or source a ROS 2 with wm_ros",
         )
-    os.execvp("ros2", ["ros2", "run", "wm_ros", "demo", "--out", str(chosen.out.resolve())])
+    name = "guard_demo" if chosen.guard else "demo"
+    out = chosen.out or Path("out") / name
+    os.execvp("ros2", ["ros2", "run", "wm_ros", name, "--out", str(out.resolve())])

@@ -26,7 +26,9 @@ def run(chosen: argparse.Namespace) -> int:
 
     chosen.out.mkdir(parents=True, exist_ok=True)
     seconds = StageRecord(chosen.out, _say).run(stages(chosen.out, chosen.overrides, _say))
-    _say(f"{sum(seconds.values()):.0f} s in all; the model is in {chosen.out / 'model'}, its report {chosen.out / 'evaluation'}")
+    made = {"the model": "model", "its report": "evaluation", "what ships": "shipped"}
+    where = ", ".join(f"{what} in {chosen.out / folder}" for what, folder in made.items())
+    _say(f"{sum(seconds.values()):.0f} s in all; {where}")
     return 0
 
 

@@ -40,6 +40,7 @@ class EmbeddedConfig:
 
     sets: Sets = setting("The sets that are collected")
     recipe: str = setting("Recipe of the encoder", choices=("convolutional", "masked", "distilled"))
+    goal: tuple[float, float, float] = setting("Where the tool is in the goal named default, pointing down", unit="m", low=-10.0, high=10.0)
     threads: int = setting("Threads of torch, and sets that are collected at once", low=1, high=1024)
 
 

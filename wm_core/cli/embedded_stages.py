@@ -15,10 +15,12 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from wm_core import configuration
 from wm_core.cli.embedded_config import EmbeddedConfig, SetSize, sorted_overrides
+from wm_core.cli.embedded_shipping import ship
 from wm_core.cli.shipped import config_folder
 from wm_core.cli.stage_record import Stage
 from wm_core.data.collect import CollectConfig, collect
@@ -27,6 +29,11 @@ from wm_core.errors import WmError
 from wm_core.evaluation.evaluate import evaluate
 from wm_core.evaluation.evaluate_config import EvaluateConfig
 from wm_core.evaluation.shifted import collect_shifted
+from wm_core.evaluation.shown_goal import shown_goal
+from wm_core.planning.goal_request import DEFAULT
+from wm_core.robot import rotation
+from wm_core.robot.proprioception import DOWN
+from wm_core.simulation.embedded_arm import EmbeddedArm
 from wm_core.simulation.sim_config import SimConfig
 from wm_core.training import train_config
 from wm_core.training.dataset_frames import FrameSource
@@ -35,6 +42,7 @@ from wm_core.training.encoder_config import read_training
 from wm_core.training.encoder_run import run_decoder, run_encoder
 from wm_core.training.overrides import overridden
 from wm_core.training.train import train
+from wm_core.vision.load import load_encoder
 from wm_core.world_model.checkpoint import MANIFEST
 
 Say = Callable[[str], None]
@@ -52,6 +60,7 @@ def stages(out: Path, overrides: Sequence[str], say: Say) -> list[Stage]:
         Stage("world model", asdict(train_config.read(make.path("train_embedded"), changes["train"])), make.world_model),
         Stage("decoder", asdict(overridden(configuration.read(DecoderTraining, make.path("decoder")), changes["decoder"])), make.decoder),
         Stage("evaluation", asdict(make.evaluation()), make.evaluate),
+        Stage("shipping", {}, make.ship),
     ]
 
 
@@ -122,6 +131,14 @@ class _Making:
 
     def evaluate(self) -> None:
         evaluate(self.out / "model", self.path("evaluate"), self.changes["evaluate"], self.out / "evaluation", self.say)
+
+    def ship(self) -> None:
+        torch.set_num_threads(self.config.threads)
+        parts = {"encoder": self.data / "encoder", "decoder": self.data / "decoder", "world_model": self.out / "model"}
+        pose = rotation.pose(np.array(self.config.goal), DOWN)
+        encoder = load_encoder(str(parts["encoder"]), torch.device("cpu"))
+        goal = shown_goal(EmbeddedArm(self._arm()), encoder, pose, "front", DEFAULT)
+        ship(parts, goal, self.evaluation(), self.path("evaluate").parent, self.out / "shipped", self.say)
 
     def _sized(self, size: SetSize) -> CollectConfig:
         return replace(self._collect_config(), episodes=size.episodes, frames=size.frames, seed=size.seed, labelled=True)

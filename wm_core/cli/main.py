@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
-from wm_core.cli import ablations, collect, dataset, demo, embedded, evaluate, train, train_decoder, train_encoder
+from wm_core.cli import ablations, collect, dataset, demo, embedded, evaluate, evaluate_control, plan, train, train_decoder, train_encoder
 from wm_core.errors import WmError
 
 # In the order in which one meets them. Each adds its parser and imports what it needs only when it runs: torch alone takes seconds.
-VERBS = (demo, embedded, collect, dataset, train_encoder, train_decoder, train, evaluate, ablations)
+VERBS = (demo, embedded, collect, dataset, train_encoder, train_decoder, train, evaluate, evaluate_control, plan, ablations)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,8 +37,8 @@ def command_line() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The verb in `run`, with its arguments; what is wrong with them ends the process with status 2."""
-    parser, _ = command_line()
-    chosen, left = parser.parse_known_args(arguments)
+    parser, verbs = command_line()
+    chosen, left = parser.parse_known_args(joined(sys.argv[1:] if arguments is None else arguments, verbs))
     # argparse gives up on KEY=VALUE that stand behind an option when others stood before it.
     wrong = [word for word in left if word.startswith("-") or not hasattr(chosen, "overrides")]
     if wrong:
@@ -46,6 +46,12 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     if left:
         chosen.overrides = [*chosen.overrides, *left]
     return chosen
+
+
+def joined(words: Sequence[str], verbs: Container[str]) -> list[str]:
+    """A verb of two words, such as `evaluate control`, as one."""
+    two = " ".join(words[:2])
+    return [two, *words[2:]] if len(words) > 1 and two in verbs else list(words)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,18 @@ def shipped(name: str) -> Path:
     return config_folder() / name
 
 
+def model(name: str) -> Path:
+    """A part of the embedded model: encoder, world_model or decoder."""
+    return config_folder().parent / "models" / "embedded" / name
+
+
+def decoder(given: str, world_model: str) -> Path | None:
+    """The decoder that is named; where none is, that of the embedded model if nothing else imagines (`world_model` empty)."""
+    if given:
+        return Path(given).expanduser()
+    return None if world_model else model("decoder")
+
+
 def description(word: str) -> Path:
     """A dataset's description: a path as it is; a bare name (embedded_arm) is one of those that ship."""
     bare = "/" not in word and not word.endswith((".yaml", ".yml"))

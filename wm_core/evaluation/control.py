@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from wm_core.configuration import setting
-from wm_core.evaluation.control_policy import Observation, Policy, TrueDynamics, carry_out
+from wm_core.evaluation.control_policy import Observation, Policy, carry_out
 from wm_core.evaluation.control_task import Task, TaskConfig, tasks
 from wm_core.robot.rotation import Array
 from wm_core.simulation.camera import Picture
@@ -35,19 +35,30 @@ class JudgeConfig:
 
 @dataclass(frozen=True)
 class Trial:
-    """What became of one task: errors (T, 3) after each step, commanded tool positions (T + 1, 3) m, seconds of planning (T,)."""
+    """What became of one task.
+
+    errors (T, 3) after each step of the model: tool m, rad, object m; path (T + 1, 3): commanded tool positions, m; planning: seconds of
+    each plan; missed: deadlines, in lock-step the plans that took longer than the step that they are for; latency: seconds from a camera
+    frame to the command that answers it, empty in lock-step, where the world waits.
+    """
 
     index: int
     success: bool
     errors: Array
     path: Array
     planning: Array
-    frames: tuple[Picture, ...]
+    missed: int
+    frames: tuple[Picture, ...] = ()
+    latency: Array = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One policy over all tasks; errors are medians over tasks at the end; jerk is the root mean square of the path's, m/s^3."""
+    """One policy over all tasks of a kind in a scene.
+
+    low .. high is the 95 % interval of the share of successes; errors are medians over tasks at the end; jerk is the root mean square of
+    the path's, m/s^3; planning and latency are quantiles over plans, s; missed: deadlines, of so many plans.
+    """
 
     policy: str
     kind: str
@@ -60,6 +71,11 @@ class Summary:
     object_error: float
     jerk: float
     planning: float
+    planning_p95: float
+    plans: int
+    missed: int
+    latency_p95: float | None
+    scene: str = ""
 
     @property
     def rate(self) -> float:
@@ -67,7 +83,7 @@ class Summary:
 
 
 def run(policy: Policy, arm: EmbeddedArm, task: Task, tasks_config: TaskConfig, judge: JudgeConfig, step: float, keep: int = 0) -> Trial:
-    """One trial with steps of `step` seconds; every `keep`-th frame is kept for pictures (0: none)."""
+    """One trial with steps of `step` seconds; every `keep`-th frame and the last is kept for pictures (0: none)."""
     arm.restore(task.start)
     policy.begin(task, np.random.default_rng([tasks_config.seed, 1, task.index]))
     errors, path, planning, frames = [], [arm.commanded_pose()[:3, 3].copy()], [], []
@@ -81,8 +97,10 @@ def run(policy: Policy, arm: EmbeddedArm, task: Task, tasks_config: TaskConfig, 
         errors.append(task.errors(arm))
         path.append(arm.commanded_pose()[:3, 3].copy())
         planning.append(decision.seconds)
-    rows = np.array(errors)
-    return Trial(task.index, judge.succeeded(task.kind, rows), rows, np.array(path), np.array(planning), tuple(frames))
+    if keep:
+        frames.append(arm.render(tasks_config.camera))
+    rows, took = np.array(errors), np.array(planning)
+    return Trial(task.index, judge.succeeded(task.kind, rows), rows, np.array(path), took, int((took > step).sum()), tuple(frames))
 
 
 def compare(
@@ -92,30 +110,29 @@ def compare(
     judge: JudgeConfig,
     step: float,
     say: Callable[[str], None] = lambda line: None,
-    keep: int = 0,
 ) -> dict[str, list[Trial]]:
     """The trials of every policy, all on the same tasks."""
-    for policy in policies.values():
-        if isinstance(policy, TrueDynamics):
-            policy.attach(arm, config.camera, config.rate)
     trials: dict[str, list[Trial]] = {name: [] for name in policies}
     for task in tasks(config, arm):
         for name, policy in policies.items():
-            trials[name].append(run(policy, arm, task, config, judge, step, keep))
+            trials[name].append(run(policy, arm, task, config, judge, step))
         ends = ", ".join(f"{name} {100 * done[-1].errors[-1, 0]:.1f} cm" for name, done in trials.items())
         say(f"{config.kind} {task.index + 1} of {config.trials}: {ends}")
     return trials
 
 
-def summary(policy: str, kind: str, trials: Sequence[Trial], step: float) -> Summary:
-    """The numbers of one policy."""
+def summary(policy: str, kind: str, trials: Sequence[Trial], step: float, scene: str = "") -> Summary:
+    """The numbers of one policy; every trial is at least three steps of the model long."""
     successes = sum(trial.success for trial in trials)
     low, high = wilson(successes, len(trials))
     tool, turn, away = (float(end) for end in np.median([trial.errors[-1] for trial in trials], axis=0))
     jerks = np.concatenate([np.linalg.norm(np.diff(trial.path, n=3, axis=0), axis=1) for trial in trials]) / step**3
-    planning = float(np.median(np.concatenate([trial.planning for trial in trials])))
-    rms = float(np.sqrt(np.square(jerks).mean()))
-    return Summary(policy, kind, len(trials), successes, low, high, tool, turn, away, rms, planning)
+    rms, missed = float(np.sqrt(np.square(jerks).mean())), sum(trial.missed for trial in trials)
+    planning, latency = (np.concatenate([getattr(trial, name) for trial in trials]) for name in ("planning", "latency"))
+    half, most = (float(np.quantile(planning, share)) if len(planning) else 0.0 for share in (0.5, 0.95))
+    late = float(np.quantile(latency, 0.95)) if len(latency) else None
+    errors = (tool, turn, away)
+    return Summary(policy, kind, len(trials), successes, low, high, *errors, rms, half, most, len(planning), missed, late, scene)
 
 
 def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:

@@ -55,6 +55,18 @@ class Policy(Protocol):
     def act(self, observation: Observation) -> Decision: ...
 
 
+@dataclass(frozen=True)
+class TrueWorld:
+    """The arm that is acted in, the camera that sees it, and its steps of control per second."""
+
+    arm: EmbeddedArm
+    camera: str
+    rate: float
+
+    def picture(self) -> Picture:
+        return self.arm.render(self.camera)
+
+
 class Still:
     """Stays where it is: what a copy of the present is worth."""
 
@@ -100,12 +112,12 @@ class Planner:
     """Plans anew at every step of the model, in lock-step: the world waits while it thinks."""
 
     def __init__(
-        self, model: WorldModel, encoder: Encoder, search: Search, fidelities: dict[Pass, Fidelity], distance: GoalDistance
+        self, model: WorldModel, encoder: Encoder, search: Search, fidelities: dict[Pass, Fidelity], distance: GoalDistance, frames: int
     ) -> None:
+        """`frames`: how many of the newest a plan starts from."""
         model.require_encoder(encoder.name, encoder.weight_hash)
         self._model, self._encoder, self._search = model, encoder, search
-        self._fidelities, self._distance = fidelities, distance
-        self.frames = 8
+        self._fidelities, self._distance, self._frames = fidelities, distance, frames
         self._before: Array = STILL
         self._guess: Array | None = None
         self._unit = 0.0
@@ -121,7 +133,7 @@ class Planner:
         frame = torch.from_numpy(np.ascontiguousarray(observation.frame)).permute(2, 0, 1)[None]
         self._history.see(observation.time, self._encoder(frame).patches[0])
         self._history.feel(Reading(observation.time, observation.tool, observation.gripper))
-        self._evaluator.see(self._history.seen(self.frames, self._search.bounds.seconds, np.zeros((0, 7))))
+        self._evaluator.see(self._history.seen(self._frames, self._search.bounds.seconds, np.zeros((0, 7))))
         return self._planned(self._evaluator, observation, began)
 
     def _planned(self, evaluator: Evaluator, observation: Observation, began: float) -> Decision:
@@ -135,15 +147,10 @@ class Planner:
 class TrueDynamics(Planner):
     """The same search over the true simulator in place of the model: what still fails is the features' and the search's share."""
 
-    def __init__(
-        self, model: WorldModel, encoder: Encoder, search: Search, fidelities: dict[Pass, Fidelity], distance: GoalDistance
-    ) -> None:
-        super().__init__(model, encoder, search, fidelities, distance)
-        self._world: EmbeddedArm | None = None
-
-    def attach(self, arm: EmbeddedArm, camera: str, rate: float) -> None:
-        """The arm that is acted in; it is put back after every look ahead."""
-        self._world, self._camera, self._rate = arm, camera, rate
+    def __init__(self, model: WorldModel, encoder: Encoder, search: Search, distance: GoalDistance, world: TrueWorld) -> None:
+        """The model does not imagine here: it says in which units distances between frames are measured."""
+        super().__init__(model, encoder, search, {"search": Fidelity(0, 1, 1), "review": Fidelity(0, 1, 1)}, distance, frames=1)
+        self._world = world
 
     def act(self, observation: Observation) -> Decision:
         began = time.perf_counter()
@@ -151,22 +158,19 @@ class TrueDynamics(Planner):
 
     def evaluate(self, actions: Array, fidelity: Pass) -> Scores:
         """Carries each candidate out, and looks."""
-        assert self._world is not None
-        now = self._world.snapshot()
+        now = self._world.arm.snapshot()
         frames = np.stack([self._carried_out(now, candidate) for candidate in actions])
-        self._world.restore(now)
+        self._world.arm.restore(now)
         return Scores(self._distances(frames), np.zeros(len(actions)))
 
     def distance(self) -> float:
         """Of what the camera sees now."""
-        assert self._world is not None
-        return float(self._distances(self._world.render(self._camera)[None])[0])
+        return float(self._distances(self._world.picture()[None])[0])
 
     def _carried_out(self, now: Snapshot, candidate: Array) -> Picture:
-        assert self._world is not None
-        self._world.restore(now)
-        carry_out(self._world, candidate, self._search.bounds.seconds, self._rate)
-        return self._world.render(self._camera)
+        self._world.arm.restore(now)
+        carry_out(self._world.arm, candidate, self._search.bounds.seconds, self._world.rate)
+        return self._world.picture()
 
     def _distances(self, frames: Picture) -> Array:
         tokens = self._encoder(torch.from_numpy(frames).permute(0, 3, 1, 2)).patches

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wm_core.configuration import setting
-from wm_core.data.motion import MotionLimits, PushMotion, Situation, Space
+from wm_core.data.motion import Delta, MotionLimits, PushMotion, Situation, Space, towards
 from wm_core.errors import ConfigurationError
 from wm_core.robot import rotation
 from wm_core.robot.proprioception import DOWN
@@ -22,6 +22,7 @@ from wm_core.simulation.scene import CAMERAS, OBJECTS
 
 KINDS = ("reach", "turn", "push")
 ROOM = 0.015  # metres between a goal and the walls of the workspace
+TURN_SPEED = 0.5  # rad/s, at which tasks are prepared
 TRIES = 200
 
 
@@ -68,14 +69,38 @@ class Task:
 def tasks(config: TaskConfig, arm: EmbeddedArm) -> Iterator[Task]:
     """The tasks one by one; task i depends on the seed and on i alone. The arm is left at the start of the task."""
     for index in range(config.trials):
-        generator = np.random.default_rng([config.seed, KINDS.index(config.kind), index])
-        arm.reset(int(generator.integers(2**31)))
-        make = _push if config.kind == "push" else _reach
-        yield make(config, arm, generator, index)
+        yield task(config, arm, index)
 
 
-def _reach(config: TaskConfig, arm: EmbeddedArm, generator: np.random.Generator, index: int) -> Task:
-    """The goal is drawn first, so that goals fill the box evenly; the start lies around it."""
+def task(config: TaskConfig, arm: EmbeddedArm, index: int) -> Task:
+    """One of them."""
+    generator = np.random.default_rng([config.seed, KINDS.index(config.kind), index])
+    arm.reset(int(generator.integers(2**31)))
+    make = _push if config.kind == "push" else _reach
+    return make(config, arm, generator, index)
+
+
+@dataclass(frozen=True)
+class Reaching:
+    """What a task of kind reach or turn is made from: the seed that the arm is reset with, and the tool's poses (4, 4)."""
+
+    seed: int
+    goal: Array
+    start: Array
+    height: float  # m, at which the tool passes above everything
+
+
+def reaching(config: TaskConfig, arm: EmbeddedArm, index: int) -> Reaching:
+    """The same as of `task`, for an arm that is moved by somebody else; this one is left as it was reset."""
+    generator = np.random.default_rng([config.seed, KINDS.index(config.kind), index])
+    seed = int(generator.integers(2**31))
+    arm.reset(seed)
+    goal, start = _ends(config, arm, generator)
+    return Reaching(seed, goal, start, arm.config.workspace.high[2] - ROOM)
+
+
+def _ends(config: TaskConfig, arm: EmbeddedArm, generator: np.random.Generator) -> tuple[Array, Array]:
+    """Goal and start (4, 4); the goal is drawn first, so that goals fill the box evenly, and the start lies around it."""
     space = _space(config, arm)
     for _ in range(TRIES):
         goal, start = (space.draw(generator, _places(arm)) for _ in range(2))
@@ -84,7 +109,12 @@ def _reach(config: TaskConfig, arm: EmbeddedArm, generator: np.random.Generator,
     else:
         raise ConfigurationError("the box has no two places so far apart", got=config.nearest, mend="nearest and farthest")
     turned = generator.uniform(-config.turn, config.turn, 3) if config.kind == "turn" else np.zeros(3)
-    goal, start = rotation.pose(goal[:3, 3], rotation.matrix(turned) @ DOWN), rotation.pose(start[:3, 3], DOWN)
+    return rotation.pose(goal[:3, 3], rotation.matrix(turned) @ DOWN), rotation.pose(start[:3, 3], DOWN)
+
+
+def _reach(config: TaskConfig, arm: EmbeddedArm, generator: np.random.Generator, index: int) -> Task:
+    """The arm goes to the goal for its picture, and to the start."""
+    space, (goal, start) = _space(config, arm), _ends(config, arm, generator)
     clear = 0.5 * (space.high + space.low) * [1.0, 1.0, 0.0] + [0.0, 0.0, space.high[2]]
     _go(arm, rotation.pose(clear, DOWN), config)
     _over(arm, goal, config)
@@ -106,7 +136,7 @@ def _push(config: TaskConfig, arm: EmbeddedArm, generator: np.random.Generator, 
             delta = motion.step(_situation(arm))
             if delta.translation[2] > 0.5 * space.limits.step:  # the push is over: the tool is being lifted
                 break
-            _step(arm, delta.translation, delta.rotation, config)
+            _step(arm, delta, config)
         arm.advance(round(0.4 * config.rate) / config.rate)
         after = _by_name(arm)
         ways = {name: float(np.linalg.norm(after[name] - before[name])) for name in OBJECTS}
@@ -121,7 +151,7 @@ def _push(config: TaskConfig, arm: EmbeddedArm, generator: np.random.Generator, 
 
 def _space(config: TaskConfig, arm: EmbeddedArm) -> Space:
     box = arm.config.workspace
-    limits = MotionLimits(step=config.speed / config.rate, turn=0.5 / config.rate, tilt=0.0, yaw=0.0)
+    limits = MotionLimits(step=config.speed / config.rate, turn=TURN_SPEED / config.rate, tilt=0.0, yaw=0.0)
     return Space(np.array(box.low) + ROOM, np.array(box.high) - ROOM, limits)
 
 
@@ -137,13 +167,13 @@ def _over(arm: EmbeddedArm, pose: Array, config: TaskConfig) -> None:
 
 
 def _go(arm: EmbeddedArm, pose: Array, config: TaskConfig) -> None:
-    while np.linalg.norm(error := rotation.pose_error(pose, arm.commanded_pose())) > 1e-5:
-        share = min(1.0, config.speed / config.rate / max(float(np.linalg.norm(error)), 1e-9))
-        _step(arm, share * error[:3], share * error[3:], config)
+    while np.linalg.norm(rotation.pose_error(pose, tool := arm.commanded_pose())) > 1e-5:
+        _step(arm, towards(pose, tool, config.speed / config.rate, TURN_SPEED / config.rate, arm.gripper), config)
 
 
-def _step(arm: EmbeddedArm, translation: Array, turn: Array, config: TaskConfig) -> None:
-    arm.command_delta(translation, turn, None, 1.0 / config.rate)
+def _step(arm: EmbeddedArm, delta: Delta, config: TaskConfig) -> None:
+    """The gripper stays as it was told to be."""
+    arm.command_delta(delta.translation, delta.rotation, None, 1.0 / config.rate)
     arm.advance(1.0 / config.rate)
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wm_core.configuration import setting
-from wm_core.data.motion import MotionLimits, Situation, Space, WaypointMotion, shortened
+from wm_core.data.motion import MotionLimits, Situation, Space, WaypointMotion
 from wm_core.errors import ConfigurationError
+from wm_core.planning.bounds import Bounds, StepLimits, ToolState
 from wm_core.robot.proprioception import action_row, state_row
 from wm_core.robot.rotation import Array
 from wm_core.simulation.camera import Picture
@@ -22,6 +23,7 @@ from wm_core.simulation.embedded_arm import EmbeddedArm, Snapshot
 from wm_core.simulation.scene import CAMERAS, OBJECTS
 from wm_core.simulation.sim_config import SimConfig
 
+FREE = 3.1416  # rad: no rotation vector is longer
 LEAD_IN = 30  # commands before the context, which bring the tool somewhere else than home
 
 
@@ -79,36 +81,27 @@ def commands_per_action(config: TrialConfig, fps: float) -> int:
     return commands
 
 
-def draw_candidates(config: TrialConfig, commands: int, count: int, spread: Array, generator: np.random.Generator) -> Array:
+def bounds(config: TrialConfig, commands: int, low: tuple[float, float, float], high: tuple[float, float, float]) -> Bounds:
+    """Of actions of so many commands each, for a tool that stays in the box low .. high (m) and may turn as it likes."""
+    limits = StepLimits(config.step * config.control_rate, config.turn * config.control_rate, low, high, (FREE, FREE, FREE))
+    return Bounds(limits, commands / config.control_rate)
+
+
+def draw_candidates(config: TrialConfig, count: int, spread: Array, generator: np.random.Generator) -> Array:
     """Sequences (count, H, 6) of translations and rotations, as a planner draws its first: part of each action is common to all steps."""
     common = np.sqrt(config.shared) * generator.normal(size=(count, 1, 6))
     own = np.sqrt(1.0 - config.shared) * generator.normal(size=(count, config.horizon, 6))
-    drawn = (common + own) * spread
-    for action in drawn.reshape(-1, 6):
-        action[:3], action[3:] = shortened(action[:3], commands * config.step), shortened(action[3:], commands * config.turn)
-    return drawn
-
-
-def kept_inside(deltas: Array, start: Array, low: Array, high: Array) -> Array:
-    """Sequences (N, H, 6) whose translations are cut off where the tool, from position `start` (3,), would leave the box low .. high."""
-    kept, place = deltas.copy(), np.repeat(start[None], len(deltas), axis=0)
-    least, most = np.minimum(low, start), np.maximum(high, start)
-    for step in range(deltas.shape[1]):
-        reached = np.clip(place + deltas[:, step, :3], least, most)
-        kept[:, step, :3] = reached - place
-        place = reached
-    return kept
+    return np.asarray((common + own) * spread)
 
 
 def _trial(arm: EmbeddedArm, config: TrialConfig, commands: int, generator: np.random.Generator, spread: Array) -> Trial:
     arm.reset(int(generator.integers(2**31)))
     frames, actions, states, gripper = _lead_in(arm, config, commands, generator)
     now = arm.snapshot()
-    drawn = draw_candidates(config, commands, config.candidates + 1, spread, generator)
-    low, high = np.array(arm.config.workspace.low), np.array(arm.config.workspace.high)
-    drawn = kept_inside(drawn, arm.commanded_pose()[:3, 3], low, high)
-    opening = np.full((*drawn.shape[:2], 1), gripper)
-    everything = np.concatenate([drawn, opening], axis=2)
+    drawn = draw_candidates(config, config.candidates + 1, spread, generator)
+    opening, tool, box = np.full((*drawn.shape[:2], 1), gripper), arm.commanded_pose(), arm.config.workspace
+    start = ToolState(tool[:3, 3], tool[:3, :3], gripper)
+    everything = bounds(config, commands, box.low, box.high).feasible(np.concatenate([drawn, opening], axis=2), start)
     ends, tools = zip(*(_carried_out(arm, now, sequence, config, commands) for sequence in everything), strict=True)
     # The goal is where one more sequence of the same kind led: it can be reached, and by none of the candidates exactly.
     return Trial(frames, actions, states, everything[:-1], np.stack(ends[:-1]), np.stack(tools[:-1]), ends[-1], tools[-1])

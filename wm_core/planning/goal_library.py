@@ -21,14 +21,14 @@ PICTURE, TOKENS, RECORD = "picture.png", "tokens.safetensors", "goal.json"
 
 
 class GoalLibrary:
-    """All goals below one folder; several processes may read and write it."""
+    """All goals below one folder, which several processes may read and write, before those of another that is only read."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, shipped: Path | None = None) -> None:
+        self.folder, self._folders = folder, (folder,) if shipped is None else (folder, shipped)
 
     def names(self) -> list[str]:
         """The goals there are."""
-        return sorted(path.parent.name for path in self.folder.glob(f"*/{RECORD}")) if self.folder.is_dir() else []
+        return sorted({path.parent.name for folder in self._folders for path in folder.glob(f"*/{RECORD}")})
 
     def save(self, goal: Goal) -> Path:
         """Keep a goal under its name, in place of an older one; a kill on the way leaves the older one."""
@@ -56,10 +56,11 @@ class GoalLibrary:
 
     def load(self, name: str) -> Goal:
         """The goal of that name."""
-        place, known = self.folder / name, self.names()
+        known = self.names()
         if name not in known:
             allowed = nearest(name, known) if known else "the library is empty"
             raise GoalError("there is no goal of that name", got=name, allowed=allowed, mend="save one first")
+        place = next(folder / name for folder in self._folders if (folder / name / RECORD).is_file())
         try:
             record = json.loads((place / RECORD).read_text(encoding="utf-8"))
             tensors = load_file(place / TOKENS)

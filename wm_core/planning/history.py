@@ -48,6 +48,18 @@ class History:
             self._readings.append(reading)
             del self._readings[: bisect_left(self._readings, reading.stamp - self._seconds, key=lambda one: one.stamp)]
 
+    def copy(self) -> History:
+        """The same, from now on apart."""
+        twin = History(self._seconds)
+        twin._frames, twin._readings = list(self._frames), list(self._readings)
+        return twin
+
+    def until(self, stamp: float) -> History:
+        """The same without the frames that are newer than `stamp` (s); readings tell more of an old frame than it knew itself."""
+        earlier = self.copy()
+        del earlier._frames[bisect_right(earlier._frames, stamp, key=lambda frame: frame[0]) :]
+        return earlier
+
     def clear(self) -> None:
         """Forget everything, as when the arm was put elsewhere by hand."""
         self._frames, self._readings = [], []
@@ -56,6 +68,11 @@ class History:
     def newest(self) -> float:
         """Stamp of the newest frame; minus infinity before the first."""
         return self._frames[-1][0] if self._frames else -np.inf
+
+    @property
+    def last_reading(self) -> Reading | None:
+        """The newest; None before the first."""
+        return self._readings[-1] if self._readings else None
 
     def reading_at(self, stamp: float) -> Reading | None:
         """Where the tool was at a time, between the readings around it; None outside of them."""
@@ -93,6 +110,7 @@ class History:
             torch.from_numpy(known),
             torch.from_numpy(np.asarray(committed, dtype=np.float64).reshape(-1, 7)).float(),
             None if readings is None else torch.from_numpy(readings).float(),
+            chosen[-1][0],
         )
 
     def _spaced(self, frames: int, step: float) -> list[tuple[float, Tensor]]:

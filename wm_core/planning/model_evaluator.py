@@ -22,7 +22,8 @@ class Seen:
     """The T newest frames, one step of the model apart, and what leads from them to the beginning of the plan.
 
     latents (T, P, D) as the encoder gives them; actions (T - 1, 7) that led from each to the next, and whether each is known; committed
-    (C, 7): the actions that are carried out between the newest frame and the plan; readings of the tool (T, 7), where there are.
+    (C, 7): the actions that are carried out between the newest frame and the plan; readings of the tool (T, 7), where there are; stamp
+    (s) of the newest frame, by which a server of the same frames knows it.
     """
 
     latents: Tensor
@@ -30,6 +31,7 @@ class Seen:
     known: Tensor
     committed: Tensor
     readings: Tensor | None = None
+    stamp: float = 0.0
 
 
 class ModelEvaluator:
@@ -40,6 +42,7 @@ class ModelEvaluator:
         self._model, self._distance, self._fidelities, self._seed = model, distance, fidelities, seed
         self._goal, self._weights = goal.latents, goal.weights
         self._contexts: dict[Pass, Context] = {}
+        self._seen: Seen | None = None
         self._newest = torch.empty(0)
         for name, fidelity in fidelities.items():
             if fidelity.grid >= len(model.grids):
@@ -48,17 +51,8 @@ class ModelEvaluator:
 
     def see(self, seen: Seen) -> None:
         """Begin from these frames, and from what the actions under way will lead to."""
-        frames = len(seen.latents)
-        actions, known = torch.zeros(1, frames, 7), torch.zeros(1, frames, dtype=torch.bool)
-        actions[0, :-1], known[0, :-1] = seen.actions, seen.known
-        told = None if seen.readings is None else seen.readings[None]
-        conditioning = Conditioning(actions, known, told, None if told is None else torch.ones(1, frames, dtype=torch.bool))
-        for name, fidelity in self._fidelities.items():
-            grid = self._model.grids[fidelity.grid]
-            context = self._model.context(self._model.pooled(seen.latents[None], grid), conditioning, self._seed, grid)
-            if len(seen.committed):
-                self._model.commit(context, seen.committed[None], self._seed, fidelity.steps)
-            self._contexts[name] = context
+        self._seen = seen
+        self._contexts.clear()
         self._newest = seen.latents[-1]
 
     def evaluate(self, actions: Array, fidelity: Pass) -> Scores:
@@ -70,12 +64,10 @@ class ModelEvaluator:
 
     def imagine(self, actions: Array, fidelity: Pass) -> Tensor:
         """Raw latents (seeds, N, H, P, D) of candidates (N, H, 7) on the grid of this fidelity."""
-        if fidelity not in self._contexts:
-            raise PlanningError("nothing has been seen yet", got=fidelity, mend="see() the newest frames first")
         chosen = self._fidelities[fidelity]
         seeds = tuple(self._seed + index for index in range(chosen.seeds))
         told = torch.from_numpy(actions).float()[None]
-        return self._model.imagine(self._contexts[fidelity], told, seeds, chosen.steps)[:, 0]
+        return self._model.imagine(self._context(fidelity), told, seeds, chosen.steps)[:, 0]
 
     def distance(self) -> float:
         """Of the newest frame to the goal on the grid of the search."""
@@ -85,6 +77,23 @@ class ModelEvaluator:
         """Of frames (..., P, D) as the encoder gives them, on the grid of this fidelity: (...)."""
         grid = self._model.grids[self._fidelities[fidelity].grid]
         return self._frame_distances(self._model.pooled(latents, grid), fidelity)
+
+    def _context(self, fidelity: Pass) -> Context:
+        """Made when it is first asked for: many plans end without a review."""
+        if self._seen is None:
+            raise PlanningError("nothing has been seen yet", got=fidelity, mend="see() the newest frames first")
+        if fidelity not in self._contexts:
+            seen, chosen = self._seen, self._fidelities[fidelity]
+            frames, grid = len(seen.latents), self._model.grids[chosen.grid]
+            actions, known = torch.zeros(1, frames, 7), torch.zeros(1, frames, dtype=torch.bool)
+            actions[0, :-1], known[0, :-1] = seen.actions, seen.known
+            told = None if seen.readings is None else seen.readings[None]
+            conditioning = Conditioning(actions, known, told, None if told is None else torch.ones(1, frames, dtype=torch.bool))
+            context = self._model.context(self._model.pooled(seen.latents[None], grid), conditioning, self._seed, grid)
+            if len(seen.committed):
+                self._model.commit(context, seen.committed[None], self._seed, chosen.steps)
+            self._contexts[fidelity] = context
+        return self._contexts[fidelity]
 
     def _frame_distances(self, latents: Tensor, fidelity: Pass) -> Tensor:
         grid = self._model.grids[self._fidelities[fidelity].grid]

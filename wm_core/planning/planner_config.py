@@ -14,6 +14,7 @@ from wm_core.planning.scores import Fidelity, Pass
 from wm_core.planning.search import Search, SearchConfig
 from wm_core.robot.guard_config import GuardConfig, Workspace
 from wm_core.robot.robot_config import Robot
+from wm_core.world_model.engine_config import EngineConfig
 
 OPEN = 10.0  # m; as far as a side reaches on which the guard has no wall
 
@@ -34,7 +35,7 @@ class PlannerConfig:
     """Everything about planning but the model, the goal and the robot."""
 
     frames: int = setting("Newest frames that a plan starts from, one step of the model apart", low=1, high=1024)
-    workers: int = setting("Processes that imagine side by side, one thread each; 0: the planner's own", low=0, high=64)
+    engine: EngineConfig = setting("What computes the imagined frames")
     within: Within = setting("How far inside the guard's limits plans stay")
     search: SearchConfig = setting("How candidates are drawn")
     cost: CostWeights = setting("What counts")

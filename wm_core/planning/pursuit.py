@@ -19,6 +19,9 @@ class PursuitConfig:
     progress: float = setting("Share of the distance at the start that counts as progress", low=0.0, high=1.0, live=True)
     patience: float = setting("Time without progress after which the goal is given up", unit="s", low=0.1, high=3600.0, live=True)
     timeout: float = setting("Time after which the goal is given up", unit="s", low=0.1, high=3600.0, live=True)
+    near: float = setting(
+        "Distance that counts as reached in any case, in squares of a latent's deviation", low=0.0, high=1e3, default=0.0, live=True
+    )
 
     def __post_init__(self) -> None:
         if self.patience > self.timeout:
@@ -57,8 +60,8 @@ def follow(config: PursuitConfig, pursuit: Pursuit, distance: float, now: float)
     A frame is there when its distance is within the tolerance; once one was, the next may be `hysteresis` times farther.
     """
     share = distance / max(pursuit.start, 1e-12)
-    allowed = config.tolerance * (config.hysteresis if pursuit.within else 1.0)
-    within = pursuit.within + 1 if share <= allowed else 0
+    allowed = max(config.tolerance * pursuit.start, config.near) * (config.hysteresis if pursuit.within else 1.0)
+    within = pursuit.within + 1 if distance <= allowed else 0
     nearer = distance <= pursuit.nearest - config.progress * pursuit.start
     pursuit = replace(pursuit, share=share, within=within)
     if nearer or within:

@@ -21,7 +21,7 @@ class SimConfig:
     """Everything that makes one embedded arm different from another, except the seed's draws."""
 
     mode: str = setting("Whose clock drives the physics: the wall's, or the commands'", choices=("real_time", "lock_step"))
-    seed: int = setting("Seed of the object layout at start", low=0, high=2e9)
+    seed: int = setting("Seed of the object layout at start and after a reset", low=0, high=2**31 - 1, live=True)
     cameras: tuple[str, ...] = setting("Cameras that are published", choices=CAMERAS)
     width: int = setting("Width of every camera image", unit="pixels", low=16, high=2048)
     height: int = setting("Height of every camera image", unit="pixels", low=16, high=2048)

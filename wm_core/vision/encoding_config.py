@@ -7,17 +7,19 @@ from dataclasses import dataclass
 import torch
 
 from wm_core.configuration import setting
-from wm_core.device import DEVICES, torch_device
+from wm_core.device import DEVICES, PRECISIONS, torch_device
 
 
 @dataclass(frozen=True)
 class EncodingConfig:
     """Which encoder, on what."""
 
-    encoder: str = setting("The encoder: a published name such as dinov3_vitb16, or the folder of an embedded one")
+    encoder: str = setting(
+        "The encoder: a published name such as dinov3_vitb16, or the folder of an embedded one; empty: the embedded one that ships"
+    )
     transport: str = setting("Which image topic is heard", choices=("raw", "compressed"))
     device: str = setting("Where the encoder runs; auto: a GPU where there is one", choices=DEVICES)
-    precision: str = setting("Numbers it computes in", choices=("fp32", "bf16", "fp16"))
+    precision: str = setting("Numbers it computes in", choices=tuple(PRECISIONS))
     threads: int = setting("CPU threads, 0: as many as torch likes", low=0, high=256)
 
     def torch_device(self) -> torch.device:
@@ -26,4 +28,4 @@ class EncodingConfig:
 
     def torch_precision(self) -> torch.dtype:
         """The type of its numbers."""
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        return PRECISIONS[self.precision]

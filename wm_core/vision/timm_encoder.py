@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -88,6 +87,8 @@ def _create(config: TimmEncoderConfig, model_name: str, architecture: dict[str, 
     if config.size % patch:
         mend = "size in the encoder's YAML"
         raise VisionError(f"{config.name} cannot see this size", got=f"{config.size} pixels", allowed=f"multiples of {patch}", mend=mend)
+    import timm  # for seconds, which whoever uses another encoder need not wait
+
     try:
         return timm.create_model(model_name, pretrained=config.weights == "hub", num_classes=0, img_size=config.size, **architecture)
     except (OSError, RuntimeError) as error:

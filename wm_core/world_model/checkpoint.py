@@ -1,7 +1,7 @@
 """A checkpoint is one directory that appears whole or not at all.
 
     config.yaml          the resolved configuration
-    model.safetensors    the trained weights
+    model.safetensors    the trained weights; a checkpoint that is only served has none
     ema.safetensors      the averaged weights
     statistics.json      mean and deviation per channel of latents, actions, proprioception
     checkpoint.json      step, encoder, data, revision, metrics, and the size and SHA-256 of every file above
@@ -63,6 +63,9 @@ class Checkpoint:
 
     def network(self, weights: Weights = "ema") -> Transformer:
         """The network in eval mode with the weights asked for."""
+        if weights == "model" and not self.model:
+            mend = "take the averaged ones (ema), or the checkpoint that training wrote"
+            raise CheckpointError("the checkpoint holds no trained weights", got="those that are served", mend=mend)
         network = Transformer(self.config.model)
         fill(network, self.model if weights == "model" else self.ema, weights)
         return network.eval()
@@ -114,6 +117,12 @@ def save(root: str | Path, name: str, checkpoint: Checkpoint) -> Path:
     return final
 
 
+def served(checkpoint: Checkpoint) -> Checkpoint:
+    """What is needed to imagine, and where it comes from; nobody can go on training from it."""
+    records = {name: record for name, record in checkpoint.records.items() if name != "training_state"}
+    return dataclasses.replace(checkpoint, model={}, tensors={}, records=records)
+
+
 def newest(root: str | Path) -> Path:
     """The whole checkpoint with the most training steps under `root`."""
     found = []
@@ -140,7 +149,7 @@ def load(path: str | Path) -> Checkpoint:
         raise _damaged(path / MANIFEST, f"key {error}") from error
     for name, (size, digest) in files.items():
         _check(path / name, size, digest)
-    missing = {"config.yaml", "statistics.json", "model.safetensors", "ema.safetensors"} - files.keys()
+    missing = {"config.yaml", "statistics.json", "ema.safetensors"} - files.keys()
     if missing:
         raise _damaged(path / MANIFEST, f"no {', '.join(sorted(missing))}")
     tensors = {name.removesuffix(".safetensors"): _read_tensors(path / name) for name in files if name.endswith(".safetensors")}
@@ -151,7 +160,7 @@ def load(path: str | Path) -> Checkpoint:
         raise _damaged(path / "statistics.json", error) from error
     config = configuration.read(WorldModelConfig, path / "config.yaml")
     hashes = {name: digest for name, (_, digest) in files.items()}
-    return Checkpoint(config, tensors.pop("model"), tensors.pop("ema"), statistics, provenance, tensors, records, hashes)
+    return Checkpoint(config, tensors.pop("model", {}), tensors.pop("ema"), statistics, provenance, tensors, records, hashes)
 
 
 def config_text(config: WorldModelConfig) -> str:
@@ -172,7 +181,8 @@ def _write_all(folder: Path, checkpoint: Checkpoint) -> None:
     for name, record in records.items():
         text = json.dumps(record, indent=1)
         write(f"{name}.json", lambda path, text=text: path.write_text(text, encoding="utf-8"))  # type: ignore[misc]
-    for name, tensors in {"model": checkpoint.model, "ema": checkpoint.ema, **checkpoint.tensors}.items():
+    trained = {"model": checkpoint.model} if checkpoint.model else {}
+    for name, tensors in {**trained, "ema": checkpoint.ema, **checkpoint.tensors}.items():
         plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
         write(f"{name}.safetensors", lambda path, plain=plain: save_file(plain, path))  # type: ignore[misc]
     manifest = {"format": FORMAT, **dataclasses.asdict(checkpoint.provenance), "files": files}

@@ -1,4 +1,4 @@
-"""Frames as tokens: [registers | latent tokens | shortcut token | action token | proprioception token]."""
+"""Frames as tokens: [registers | latent tokens | shortcut token | action token | proprioception token], the last three apart or as one."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class FrameEmbedding(nn.Module):
         reading = config.proprioception_dim
         self.proprioception = VectorToken(reading, config.action_hidden, dim, READING_OCTAVES) if reading else None
         self.posed = PosedPlaces(self.proprioception.width, dim) if self.proprioception else None
-        self.before = config.registers
-        self.after = 3 if config.proprioception_dim else 2
+        self.before, self.merged = config.registers, config.merged
+        self.after = 1 if config.merged else 3 if config.proprioception_dim else 2
 
     def forward(self, noised: Tensor, signal: Tensor, step: Tensor, incoming: Incoming, grid: tuple[int, int]) -> Tensor:
         """Tokens of noised latents (B, F, P, D); signal and step (B, F) or (1, F)."""
@@ -90,6 +90,8 @@ class FrameEmbedding(nn.Module):
         single = [shortcut, action]
         if self.proprioception is not None:
             single.append(_proprioception_token(self.proprioception, incoming))
+        if self.merged:
+            single = [torch.stack([token.expand(clips, frames, -1) for token in single]).sum(0)]
         registers = self.registers.expand(clips, frames, -1, -1)
         tokens = [registers, latents, *(token.expand(clips, frames, -1)[:, :, None] for token in single)]
         return torch.cat([token.type_as(self.registers) for token in tokens], dim=2)  # the residual stream stays in fp32 under autocast

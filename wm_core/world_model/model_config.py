@@ -10,7 +10,10 @@ from wm_core.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The block-causal transformer. One frame is [registers | latent tokens | shortcut token | action token | proprioception token]."""
+    """The block-causal transformer. One frame is [registers | latent tokens | shortcut token | action token | proprioception token].
+
+    The last three may be one token, their sum.
+    """
 
     latent_dim: int = setting("channels of a latent token", low=1, high=4096)
     grids: tuple[tuple[int, int], ...] = setting(
@@ -35,6 +38,7 @@ class ModelConfig:
         high=10.0,
         default=0.0,
     )
+    merged: bool = setting("labels, action and proprioception of a frame are one token, their sum, and not one each", default=False)
     head_layers: int = setting("layers of the wide head on top; 0: a linear head", low=0, high=8, default=0)
     head_dim: int = setting("width of the wide head", low=8, high=8192, default=2048)
 
@@ -66,6 +70,9 @@ class ObjectiveConfig:
     kind: str = setting("shortcut forcing, or the teacher-forced prediction without noise", choices=("shortcut", "deterministic"))
     sampling_steps: int = setting("steps K of sampling a frame, a power of two", low=1, high=1024)
     context_noise: float = setting("share of noise in context frames", low=0.0, high=0.5)
+    single_step: str = setting(
+        "a frame sampled in one step is one draw of what may come, or the mean of it", choices=("draw", "mean"), default="draw"
+    )
     noise_mean: float = setting("mean of the noise", low=-10.0, high=10.0, default=0.0)
     noise_std: float = setting("standard deviation of the noise", low=0.0, high=10.0, default=1.0)
     tau_min: float = setting("lower end of the signal level's draw", low=0.0, high=1.0, default=0.0)
@@ -92,7 +99,7 @@ class ObjectiveConfig:
         """Itself; the deterministic objective is the one-step model whose noise is zero and whose context is clean."""
         if self.kind == "shortcut":
             return self
-        return replace(self, sampling_steps=1, context_noise=0.0, noise_mean=0.0, noise_std=0.0, inference_fraction=1.0)
+        return replace(self, sampling_steps=1, single_step="draw", context_noise=0.0, noise_mean=0.0, noise_std=0.0, inference_fraction=1.0)
 
 
 @dataclass(frozen=True)

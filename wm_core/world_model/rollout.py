@@ -13,11 +13,14 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wm_core.errors import WorldModelError
 from wm_core.world_model.cache import Memory, RingCache
 from wm_core.world_model.conditioning import Conditioning, Incoming
+from wm_core.world_model.engine import Engine, Feed, array, context_feed
+from wm_core.world_model.imagination_graph import Shape
 from wm_core.world_model.layout import causal
 from wm_core.world_model.model_config import WorldModelConfig
 from wm_core.world_model.reckoning import Reckoning
@@ -74,14 +77,16 @@ class Rollout:
         dtype: torch.dtype = torch.float32,
         compiler: Callable[[Callable[..., Tensor]], Callable[..., Tensor]] | None = None,
         reckoning: Reckoning | None = None,
+        engine: Engine | None = None,
     ) -> None:
         """Passes and cache run in `dtype`, sampling in fp32; `compiler` wraps the pass, e.g. partial(torch.compile, dynamic=False).
 
-        With `reckoning` imagined frames are told where their actions put the tool; without it they are told nothing of it.
+        With `reckoning` imagined frames are told where their actions put the tool; without it they are told nothing of it. `engine`
+        imagines in place of the network, in fp32, where there is one stream and all actions are known.
         """
-        self._reckoning = reckoning
+        self._reckoning, self._engine = reckoning, engine
         self.network, self.model, self.objective = network.eval(), config.model, config.objective.resolved()
-        self.schedule, self.dtype = Schedule(config.model.finest_steps), dtype
+        self.schedule, self.dtype = Schedule(config.model.finest_steps, self.objective.single_step == "mean"), dtype
         self._advance: Callable[..., Tensor] = compiler(network.advance) if compiler else network.advance
 
     @torch.no_grad()
@@ -136,6 +141,8 @@ class Rollout:
         """
         streams, samples, horizon = self._check_actions(context, actions, known)
         known = torch.ones(actions.shape[:3], dtype=torch.bool, device=actions.device) if known is None else known
+        if self._engine is not None and streams == 1 and bool(known.all()):
+            return self._by_engine(self._engine, context, actions[0].float(), seeds, steps or self.objective.sampling_steps)
         count = samples * len(seeds)
         actions = actions.float().repeat(1, len(seeds), 1, 1).flatten(0, 1)  # streams x (seeds x samples)
         lead = self._lead(context, actions, known.repeat(1, len(seeds), 1).flatten(0, 1))
@@ -150,6 +157,23 @@ class Rollout:
             before, _, _ = corrupt(frames[-1], commit, self.objective.context_noise, self.schedule)
         return torch.stack(frames, dim=1).unflatten(0, (streams, len(seeds), samples)).transpose(0, 1)
 
+    def feeds(self, context: Context, actions: Tensor, seeds: tuple[int, ...]) -> list[Feed]:
+        """What an engine needs to imagine where actions (N, H, A) lead from a context of one stream, for each seed."""
+        numbers = torch.arange(context.next_frame, context.next_frame + actions.shape[1], device=actions.device)
+        lead = self._lead(context, actions, torch.ones(actions.shape[:2], dtype=torch.bool, device=actions.device))
+        common = context_feed(context.ring, context.last[0], numbers, self.model) | {"actions": array(actions)}
+        if self.model.proprioception_dim:
+            common |= {"readings": array(lead.reading), "known": array(lead.reading_known.all())}
+        purposes: tuple[Purpose, Purpose] = ("start", "commit")
+        drawn = [{purpose: self._noises(seed, numbers, purpose, context.grid) for purpose in purposes} for seed in seeds]
+        return [common | noise for noise in drawn]
+
+    def _by_engine(self, engine: Engine, context: Context, actions: Tensor, seeds: tuple[int, ...], steps: int) -> Tensor:
+        """The frames (seeds, 1, N, H, P, D) that actions (N, H, A) lead into."""
+        shape = Shape(actions.shape[1], steps, context.grid)
+        imagined = [torch.from_numpy(engine.frames(shape, feed)) for feed in self.feeds(context, actions, seeds)]
+        return torch.stack(imagined)[:, None].to(actions.device)
+
     @torch.no_grad()
     def commit(self, context: Context, actions: Tensor, seed: int, steps: int | None = None) -> None:
         """Commit the frames that actions (G, C, A) under way are imagined to lead into, with the readings that they are reckoned to give.
@@ -157,11 +181,11 @@ class Rollout:
         A reading is told where it is known of every stream.
         """
         known = torch.ones(actions.shape[:2], dtype=torch.bool, device=actions.device)
-        ahead = self.imagine(context, actions[:, None], (seed,), steps)[0, :, 0]
         lead = self._lead(context, actions.float(), known)
-        for index in range(actions.shape[1]):
+        for index in range(actions.shape[1]):  # one by one: an engine prepares each length that it is asked for, which takes seconds
+            ahead = self.imagine(context, actions[:, None, index : index + 1], (seed,), steps)[0, :, 0, 0]
             reading = lead.reading[:, index] if bool(lead.reading_known[:, index].all()) else None
-            self.extend(context, ahead[:, index], actions[:, index].float(), known[:, index], seed, reading)
+            self.extend(context, ahead, actions[:, index].float(), known[:, index], seed, reading)
 
     def _lead(self, context: Context, actions: Tensor, known: Tensor) -> _Lead:
         """Of B = streams x count imagined futures; a reading is known as long as all actions since the last one are."""
@@ -240,6 +264,9 @@ class Rollout:
     def _noise(self, seed: int, frame: int, purpose: Purpose, grid: tuple[int, int], device: torch.device) -> Tensor:
         shape = (grid[0] * grid[1], self.model.latent_dim)
         return (self.objective.noise_mean + self.objective.noise_std * frame_noise(seed, frame, purpose, shape)).to(device)
+
+    def _noises(self, seed: int, numbers: Tensor, purpose: Purpose, grid: tuple[int, int]) -> NDArray[np.float32]:
+        return array(torch.stack([self._noise(seed, number, purpose, grid, numbers.device) for number in numbers.tolist()]))
 
     def _ring(self, streams: int, samples: int, slots: int, grid: tuple[int, int], like: Tensor) -> RingCache:
         tokens = self.network.embedding.before + grid[0] * grid[1] + self.network.embedding.after

@@ -24,9 +24,13 @@ Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Schedule:
-    """The grid of signal levels and step sizes whose finest step size is 1 / finest."""
+    """The grid of signal levels and step sizes whose finest step size is 1 / finest.
+
+    `expected`: sampling in one step gives the mean of all futures, see step_of.
+    """
 
     finest: int
+    expected: bool = False
 
     @property
     def finest_step(self) -> int:
@@ -34,10 +38,14 @@ class Schedule:
         return self.finest.bit_length() - 1
 
     def step_of(self, steps: int) -> int:
-        """The step label of sampling with `steps` steps."""
+        """The step label of sampling with `steps` steps.
+
+        From noise alone, the finest step predicts the mean of what may come and the largest step one draw of it: for a single step, either
+        is one pass. The mean is closer to whatever comes, and all seeds agree on it.
+        """
         if steps < 1 or steps > self.finest or steps & (steps - 1):
             raise WorldModelError("a frame cannot be sampled with this many steps", got=steps, allowed=f"powers of two, 1 .. {self.finest}")
-        return steps.bit_length() - 1
+        return self.finest_step if self.expected and steps == 1 else steps.bit_length() - 1
 
     def context_signal(self, noise: float) -> int:
         """The signal label of context frames that carry this share of noise, at most the largest label there is."""

@@ -9,10 +9,14 @@ from torch import Tensor
 
 from wm_core.errors import CheckpointError
 from wm_core.vision.tokens import pool
-from wm_core.world_model import calibration, checkpoint
+from wm_core.world_model import byte_ranges, calibration, checkpoint
 from wm_core.world_model.calibration import Calibration
 from wm_core.world_model.checkpoint import MANIFEST, Checkpoint, Weights
 from wm_core.world_model.conditioning import Conditioning
+from wm_core.world_model.engine import Engine, measured_ranges
+from wm_core.world_model.engine_config import TORCH, EngineConfig, started
+from wm_core.world_model.imagination_graph import Shape
+from wm_core.world_model.onnx_nodes import Ranges
 from wm_core.world_model.reckoning import reckoning_of
 from wm_core.world_model.rollout import Context, Rollout
 
@@ -29,23 +33,41 @@ class WorldModel:
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
         bands: Calibration | None = None,
+        engine: EngineConfig = TORCH,
+        ranges: Ranges | None = None,
     ) -> None:
-        """`bands` are the calibration of these weights, None where there is none. `fps`: rate of the frames it knows, None: not told."""
+        """`bands` are the calibration of these weights, None where there is none. `fps`: rate of the frames it knows, None: not told.
+
+        `engine` imagines; another one than torch needs the CPU and, for bytes, the `ranges` of these weights.
+        """
         self.config, self.provenance, self.statistics = loaded.config, loaded.provenance, loaded.statistics
         self.hash, self.calibration = loaded.hashes.get(f"{weights}.safetensors", ""), bands
         self.fps = _trained_rate(loaded)
         self.device = device or torch.device("cpu")
         self.network = loaded.network(weights).requires_grad_(False).to(self.device)
         reckoning = reckoning_of(loaded.config.model, loaded.statistics)
-        self._rollout = Rollout(self.network, loaded.config, dtype, reckoning=reckoning)
+        self.engine: Engine | None = started(engine, self.network, loaded.config, ranges, self.device)
+        self._rollout = Rollout(self.network, loaded.config, dtype, reckoning=reckoning, engine=self.engine)
         self._require_encoder = loaded.require_encoder
 
     @staticmethod
-    def open(folder: Path, device: torch.device | None = None, weights: Weights = "ema", dtype: torch.dtype = torch.float32) -> WorldModel:
+    def open(
+        folder: Path,
+        device: torch.device | None = None,
+        weights: Weights = "ema",
+        dtype: torch.dtype = torch.float32,
+        engine: EngineConfig = TORCH,
+    ) -> WorldModel:
         """The checkpoint in `folder`, or the newest of those that lie in it, with its calibration."""
         place = directory(folder)
         loaded = checkpoint.load(place)
-        return WorldModel(loaded, weights, device, dtype, calibration.read(place, loaded.hashes[f"{weights}.safetensors"]))
+        own = loaded.hashes[f"{weights}.safetensors"]
+        return WorldModel(loaded, weights, device, dtype, calibration.read(place, own), engine, byte_ranges.read(place, own))
+
+    def close(self) -> None:
+        """End the processes of the engine, where it has any."""
+        if self.engine is not None:
+            self.engine.close()
 
     @property
     def grids(self) -> tuple[Grid, ...]:
@@ -99,6 +121,13 @@ class WorldModel:
         told = None if known is None else known.to(self.device)
         imagined = self._rollout.imagine(context, self._actions(actions), seeds, steps, told)
         return self.statistics["latents"].denormalise(imagined)
+
+    def measured_ranges(self, contexts: list[Context], actions: list[Tensor], steps: int) -> Ranges:
+        """How large the numbers in the layers become while actions (N, H, A) are followed from contexts of one stream on one grid."""
+        shape = Shape(actions[0].shape[1], steps, contexts[0].grid)
+        told = zip(contexts, actions, strict=True)
+        feeds = [feed for context, chosen in told for feed in self._rollout.feeds(context, self._actions(chosen).float(), (0,))]
+        return measured_ranges(self.network, self.config, shape, feeds)
 
     def _actions(self, actions: Tensor) -> Tensor:
         return self.statistics["actions"].normalise(actions.to(self.device))

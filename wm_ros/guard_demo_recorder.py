@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
-import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image, JointState
 
-from wm_core.evaluation.demo_report import Demonstration, Leg
+from wm_core.evaluation.guard_demo_report import Demonstration, Leg
 from wm_core.robot.rotation import Array, pose_error
 from wm_ros import robot_description
 from wm_ros.conversions import array, joint_positions, seconds
@@ -21,12 +19,12 @@ from wm_ros.msg import ExecutedDelta, PlannerStatus, SafetyStatus
 FRAME_PERIOD = 0.5
 
 
-class DemoRecorder(Node):
+class GuardDemoRecorder(Node):
     """Listens to everything from the start; `begin` and `end` say which leg it belongs to."""
 
     def __init__(self, demonstration: Demonstration, patience: float) -> None:
         """`patience`: how long the arm may take to say what it is, s."""
-        super().__init__("demo")
+        super().__init__("guard_demo")
         robot_description.declare(self)
         self.set_parameters([Parameter("description_timeout", value=patience)])
         _, self._robot = robot_description.load(self)
@@ -59,16 +57,6 @@ class DemoRecorder(Node):
         if self._pose is None:
             raise RuntimeError("tool() before ready()")
         return self._pose
-
-    def spin_until(self, there: Callable[[], bool], timeout: float) -> bool:
-        """Handle messages until `there` or until `timeout` s have passed."""
-        deadline = time.monotonic() + timeout
-        while not there():
-            left = deadline - time.monotonic()
-            if left <= 0.0:
-                return False
-            rclpy.spin_once(self, timeout_sec=min(left, 0.1))
-        return True
 
     def begin(self, leg: Leg) -> None:
         """What happens from now on belongs to `leg`."""

@@ -1,4 +1,4 @@
-"""The report of the demonstration: what was asked of the arm, where it went, what the guard cut; as JSON, Markdown and a picture."""
+"""The report of the guard's demonstration: what was asked of the arm, where it went, what the guard cut; as JSON, page and picture."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Demonstration:
 
 
 def write(demonstration: Demonstration, folder: Path, limits: dict[str, float]) -> list[Path]:
-    """Write report.json, report.md and demo.png into `folder`; `limits` are lines drawn at speeds (m/s) by name."""
+    """Write report.json, report.md and guard_demo.png into `folder`; `limits` are lines drawn at speeds (m/s) by name."""
     folder.mkdir(parents=True, exist_ok=True)
-    picture, page, data = folder / "demo.png", folder / "report.md", folder / "report.json"
+    picture, page, data = folder / "guard_demo.png", folder / "report.md", folder / "report.json"
     draw(demonstration, picture, limits)
     page.write_text(markdown(demonstration, picture.name), encoding="utf-8")
     summary = {

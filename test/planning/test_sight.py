@@ -1,0 +1,81 @@
+"""Protects what the planner trusts: a camera or an arm that is dead, hangs or is another is noticed, and said in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from wm_core.planning.history import Reading
+from wm_core.planning.sight import Sight, SightConfig, Source
+from wm_core.robot import rotation
+from wm_core.robot.proprioception import DOWN
+
+CONFIG = SightConfig(frame_age=0.5, joint_age=0.2, frozen=0.02)
+FRONT = Source("front", "e", "1", (1, 2))
+
+
+def felt(stamp: float, x: float = 0.0) -> Reading:
+    return Reading(stamp, rotation.pose(np.array([x, 0.0, 0.2]), DOWN), 1.0)
+
+
+def watched(seconds: float = 1.0, speed: float = 0.1, changing: bool = True) -> Sight:
+    """A camera at 10 Hz and an arm at 50 Hz that moves along x."""
+    sight = Sight(5.0)
+    for index in range(round(50 * seconds) + 1):
+        now = index / 50
+        sight.measure(felt(now, speed * now))
+        sight.feel(felt(now, speed * now), np.zeros(6))
+        if index % 5 == 0:
+            sight.see(now, torch.full((2, 3), now if changing else 0.0), FRONT, now)
+    return sight
+
+
+def test_all_is_well_while_everything_comes() -> None:
+    assert watched().fault(CONFIG, 1.05) == ""
+    assert watched().view().source == FRONT
+
+
+def test_nothing_at_all() -> None:
+    assert "no camera frame has come yet" in Sight(5.0).fault(CONFIG, 1.0)
+
+
+def test_a_dead_camera() -> None:
+    assert "newest camera frame is 0.6 s old" in watched().fault(CONFIG, 1.6)
+
+
+def test_a_camera_whose_stamps_stand_still() -> None:
+    sight = watched()
+    for index in range(10):
+        sight.see(1.0, torch.rand(2, 3), FRONT, 1.1 + 0.1 * index)
+    assert "newest stamp is 1.1 s old" in sight.fault(CONFIG, 2.1)
+
+
+def test_a_camera_that_shows_the_same_while_the_arm_moves() -> None:
+    assert "stay the same while the tool moved 100 mm" in watched(changing=False).fault(CONFIG, 1.0)
+    assert watched(speed=0.01, changing=False).fault(CONFIG, 1.0) == ""
+
+
+def test_an_arm_or_a_guard_that_is_silent() -> None:
+    sight = watched()
+    sight.see(1.3, torch.rand(2, 3), FRONT, 1.3)
+    sight.measure(felt(1.3))
+    assert "no fresh word of the safety guard" in sight.fault(CONFIG, 1.3)
+    sight.feel(felt(1.5), np.zeros(6))
+    assert "no fresh joint state: the newest is 0.25 s old" in sight.fault(CONFIG, 1.55)
+
+
+def test_another_encoder_or_a_clock_that_began_anew_replaces_what_was_known() -> None:
+    sight = watched()
+    sight.see(1.1, torch.zeros(2, 3), Source("front", "e", "2", (1, 2)), 1.1)
+    assert sight.view().history.last_reading is None
+    sight = watched(seconds=7.0)
+    sight.see(0.1, torch.zeros(2, 3), FRONT, 0.1)
+    assert sight.newest == 0.1
+
+
+def test_a_view_does_not_change_any_more() -> None:
+    sight = watched()
+    view = sight.view()
+    sight.see(1.1, torch.zeros(2, 3), FRONT, 1.1)
+    assert view.history.newest == 1.0
+    assert sight.newest == 1.1

@@ -1,0 +1,315 @@
+"""Closed-loop control toward one goal at a time, on two threads: one plans, the other sends what is due; neither waits for the other."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+import numpy as np
+
+from wm_core.errors import PlanningError
+from wm_core.planning import pursuit as pursuits
+from wm_core.planning.controller_config import PaceConfig
+from wm_core.planning.cost import Candidates
+from wm_core.planning.draft import Draft, Drafter, Limit, SeeingEvaluator
+from wm_core.planning.pursuit import Outcome, Pursuit, PursuitConfig
+from wm_core.planning.schedule import Schedule, Ticks
+from wm_core.planning.search import Clock
+from wm_core.planning.sight import Sight, SightConfig
+from wm_core.planning.track import STILL
+from wm_core.robot.rotation import Array
+
+NEAREST = 1e-12  # the distance of a goal that is there already counts as this
+REMEMBERED = 5  # plans whose second longest time says how far ahead the next one begins: a single hold-up shall not
+MARGIN = 1.1  # of that time: a plan that comes just after its tick is as late as one that comes just before the next
+
+
+class State(IntEnum):
+    """What the controller is doing; the numbers are those of PlannerStatus."""
+
+    IDLE = 0
+    PLANNING = 1
+    EXECUTING = 2
+    REACHED = 3
+    FAILED = 4
+    CANCELLED = 5
+
+
+@dataclass(frozen=True)
+class Mission:
+    """A goal that was accepted: its name, the model that was given it, and when it counts as reached."""
+
+    goal_id: str
+    evaluator: SeeingEvaluator
+    pursuit: PursuitConfig
+
+
+@dataclass(frozen=True)
+class First:
+    """The first plan for a goal: how far that is (latent distance), and what the plan, and standing still, are predicted to cost."""
+
+    mission: Mission
+    draft: Draft
+    distance: float
+    start_cost: float
+    uncertainty: float
+    seconds: float
+    input_age: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of control: motion (6,) m and rad, opening (None: as it is), its plan and its number in it."""
+
+    motion: Array
+    opening: float | None
+    plan_id: str
+    index: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the controller is doing, for people and programs; share is the distance as a share of the start's."""
+
+    state: State = State.IDLE
+    text: str = "waiting for /plan_to_goal"
+    goal_id: str = ""
+    share: float = 0.0
+    draft: Draft | None = None
+    start_cost: float = 0.0
+    uncertainty: float = 0.0
+    seconds: float = 0.0
+    input_age: float = 0.0
+    missed: int = 0
+
+
+@dataclass
+class _Run:
+    """A goal on its way. promised: when the plan that is being made should take over (s)."""
+
+    first: First
+    pursuit: Pursuit
+    schedule: Schedule
+    generator: np.random.Generator
+    newest: float
+    begun: float
+    adopted: float
+    plans: int = 1
+    promised: float = np.inf
+
+
+@dataclass
+class Controller:
+    """`first`, `begin` and `improve` belong to the planning thread, `tick` to control; the rest may be called from anywhere.
+
+    `lead` (s) is how long a plan is expected to take before any was made. `now` is the clock of the stamps.
+    """
+
+    drafter: Drafter
+    sight: Sight
+    ticks: Ticks
+    now: Clock
+    pace: PaceConfig
+    trust: SightConfig
+    lead: float
+    seed: int = 0
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _run: _Run | None = None
+    _rest: bool = False
+    _served: float = -np.inf
+    _report: Report = field(default_factory=Report)
+    _took: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+
+    def __post_init__(self) -> None:
+        self._took.extend([self.lead] * 2)
+
+    @property
+    def report(self) -> Report:
+        """The newest."""
+        with self._lock:
+            return self._report
+
+    @property
+    def running(self) -> bool:
+        with self._lock:
+            return self._run is not None
+
+    @property
+    def ahead(self) -> float:
+        """How far ahead the next plan begins at the least, s; where plans take longer than they are long the arm rests between them."""
+        with self._lock:
+            return min(MARGIN * sorted(self._took)[-2], self.drafter.length)
+
+    def first(self, mission: Mission) -> First:
+        """A plan for a new goal; nothing moves, and a goal that runs goes on."""
+        began, view = self.now(), self.sight.view()
+        with self._lock:
+            schedule = self._run.schedule if self._run else Schedule()
+        begins = self.drafter.beginning(view, schedule, self.ticks.after(began + self.ahead))
+        mission.evaluator.see(begins.seen)
+        distance = mission.evaluator.distance()
+        generator = np.random.default_rng(self.seed)
+        unit = max(distance, NEAREST)
+        # What is left of a plan for another goal is no guess for this one.
+        draft = self.drafter.draft(begins, mission.evaluator, Schedule(), unit, generator, self._limit(began))
+        took, cost = self.now() - began, self._still_cost(mission, draft, unit)
+        spread = float(mission.evaluator.evaluate(draft.plan.actions[None], "review").uncertainty[0]) / unit
+        return First(mission, draft, distance, cost, spread, took, began - view.history.newest)
+
+    def begin(self, first: First) -> None:
+        """Carry out a goal, in place of the one that runs."""
+        now = self.now()
+        with self._lock:
+            schedule = self._run.schedule if self._run else Schedule()
+            generator = np.random.default_rng([self.seed, 1])
+            newest = first.draft.begins.seen.stamp
+            self._run = _Run(first, pursuits.begin(first.distance, now), schedule, generator, newest, now, now)
+            self._rest = False
+            self._report = Report(
+                State.PLANNING, "the first plan is made", first.mission.goal_id, 1.0, None, first.start_cost, first.uncertainty
+            )
+            self._adopt(self._run, first.draft, now)
+            self._note(first.draft, first.seconds, first.input_age)
+
+    def improve(self) -> tuple[Draft, SeeingEvaluator] | None:
+        """Plan once more from the newest frame; None where there is nothing to do yet, or the goal has ended."""
+        began, view = self.now(), self.sight.view()
+        with self._lock:
+            run = self._run
+            if run is None or view.history.newest <= run.newest or began < run.begun + self.pace.replan:
+                return None
+            run.newest, run.begun = view.history.newest, began
+            newest = run.schedule.newest
+            earliest = -np.inf if newest is None else newest.start + self.ticks.period
+            start = max(self.ticks.after(began + self.ahead), earliest)
+            run.promised, schedule = start, run.schedule
+        mission = run.first.mission
+        begins = self.drafter.beginning(view, schedule, start)
+        mission.evaluator.see(begins.seen)
+        if self._arrived(run, mission.evaluator.distance(), began):
+            return None
+        unit = max(run.first.distance, NEAREST)
+        draft = self.drafter.draft(begins, mission.evaluator, schedule, unit, run.generator, self._limit(began))
+        with self._lock:
+            took = self.now() - began
+            self._took.append(took)
+            if self._run is not run:
+                return None
+            self._adopt(run, draft, self.now())
+            self._note(draft, took, began - view.history.newest)
+        return draft, mission.evaluator
+
+    def tick(self, now: float, fault: str = "") -> Step | None:
+        """What to send now; None: nothing. `fault` is why the arm cannot be commanded, e.g. that the guard is not armed."""
+        fault = fault or self.sight.fault(self.trust, now)
+        with self._lock:
+            run, due = self._run, self.ticks.nearest(now)
+            self._served = due
+            if run is not None and fault:
+                self.end(State.FAILED, fault)
+            elif run is not None and now - run.adopted > self.pace.stall:
+                self.end(State.FAILED, f"no new plan for {now - run.adopted:.1f} s, allowed: {self.pace.stall:g} s: is the model too slow?")
+            if run is None or self._run is None:
+                return self._last_word()
+            if due >= run.promised - 1e-6:
+                self._report = replace(self._report, missed=self._report.missed + 1)
+            track, action = run.schedule.followed(due), run.schedule.control(due)
+            if track is None or action is None:
+                return self._zero()
+            opening = float(action[6]) if self.drafter.search.config.gripper else None
+            return Step(action[:6], opening, track.plan_id, track.index(due))
+
+    def cancel(self, text: str = "cancelled by request") -> Step | None:
+        """End what runs; the zero to send, None where nothing ran."""
+        with self._lock:
+            if self._run is None:
+                return None
+            self.end(State.CANCELLED, text)
+            return self._last_word()
+
+    def fail(self, text: str) -> None:
+        """Give up what runs."""
+        with self._lock:
+            if self._run is not None:
+                self.end(State.FAILED, text)
+
+    def announce(self, state: State, text: str, goal_id: str) -> None:
+        """Say what is done about a goal while none runs."""
+        with self._lock:
+            if self._run is None:
+                self._report = Report(state, text, goal_id)
+
+    def end(self, state: State, text: str) -> None:
+        """Nothing is sent any more but one zero."""
+        with self._lock:
+            self._run, self._rest = None, True
+            self._report = replace(self._report, state=state, text=text)
+
+    def reconfigure(self, pace: PaceConfig, trust: SightConfig) -> None:
+        """From now on."""
+        with self._lock:
+            self.pace, self.trust = pace, trust
+
+    def _last_word(self) -> Step | None:
+        """A zero, once: the last step must not go on until it expires."""
+        due, self._rest = self._rest, False
+        return self._zero() if due else None
+
+    def _zero(self) -> Step:
+        return Step(STILL[:6], None, self._report.goal_id, 0)
+
+    def _arrived(self, run: _Run, distance: float, now: float) -> bool:
+        """Whether the pursuit is over with this frame."""
+        with self._lock:
+            if self._run is not run:
+                return True
+            config = run.first.mission.pursuit
+            run.pursuit, outcome = pursuits.follow(config, run.pursuit, distance, now)
+            away = f"{100 * run.pursuit.share:.1f} % of the distance at the start is left"
+            self._report = replace(self._report, share=run.pursuit.share, text=away)
+            took = f"{now - run.pursuit.began:.1f} s"
+            if outcome is Outcome.REACHED:
+                self.end(State.REACHED, f"reached after {took}: {away}, allowed: {100 * config.tolerance:g} %")
+            elif outcome is Outcome.TIMED_OUT:
+                self.end(State.FAILED, f"not reached within {config.timeout:g} s: {away}")
+            elif outcome is Outcome.NO_PROGRESS:
+                self.end(State.FAILED, f"no nearer for {config.patience:g} s, given up after {took}: {away}")
+            return outcome is not Outcome.RUNNING
+
+    def _adopt(self, run: _Run, draft: Draft, now: float) -> None:
+        """Schedule a plan: at the next tick where the arm rests anyway; else as it was made, and if it comes late, with what it missed."""
+        track, due = (
+            replace(draft.track, plan_id=f"{run.first.mission.goal_id}.{run.plans}"),
+            max(self.ticks.after(now), self._served + self.ticks.period),
+        )
+        if run.schedule.control(min(due, track.start)) is None:
+            track = replace(track, start=due)
+        elif due > track.start + 1e-6:
+            track = run.schedule.caught_up(track, due, self.drafter.longest)
+        run.schedule, run.plans = run.schedule.extended(track), run.plans + 1
+        run.adopted, run.promised = now, np.inf
+
+    def _note(self, draft: Draft, seconds: float, input_age: float) -> None:
+        self._report = replace(self._report, state=State.EXECUTING, draft=draft, seconds=seconds, input_age=input_age)
+
+    def _limit(self, began: float) -> Limit:
+        return Limit(self.now, began + self.pace.deadline if self.pace.deadline else np.inf)
+
+    def _still_cost(self, mission: Mission, draft: Draft, unit: float) -> float:
+        actions = self.drafter.still(draft.begins)
+        scores = mission.evaluator.evaluate(actions, "search")
+        candidates = Candidates(actions, draft.begins.before, scores.goal / unit, scores.uncertainty / unit)
+        return float(sum(values[0] for values in self.drafter.search.cost.terms(candidates).values()))
+
+
+def whole_chunk(rate: float, step: float) -> int:
+    """Steps of control in one step of the model (s)."""
+    chunk = round(rate * step)
+    if chunk < 1 or abs(chunk - rate * step) > 1e-6:
+        allowed = f"a multiple of {1.0 / step:g} Hz"
+        raise PlanningError(
+            "a step of the model is no whole number of steps of control", got=f"{rate:g} Hz", allowed=allowed, mend="pace.rate"
+        )
+    return chunk

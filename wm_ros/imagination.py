@@ -1,0 +1,78 @@
+"""The one place where a controller gets its world model: in this process, or from servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rclpy.node import Node
+
+from wm_core import device
+from wm_core.cli import shipped
+from wm_core.errors import CheckpointError, WmError
+from wm_core.planning import doubt
+from wm_core.planning.controller_config import ControllerConfig
+from wm_core.planning.draft import SeeingEvaluator
+from wm_core.planning.goal import Goal
+from wm_core.planning.model_evaluator import ModelEvaluator, Seen
+from wm_core.planning.planner_config import PlannerConfig
+from wm_core.robot.rotation import Array
+from wm_core.vision.encoder import Encoder, FrozenEncoder
+from wm_core.vision.load import load_encoder
+from wm_core.world_model.world_model import WorldModel
+from wm_ros.rollout_client import RolloutServers
+
+CONNECTING = 30.0  # s that configuring waits for a server
+
+
+@dataclass(frozen=True)
+class Imagination:
+    """step: seconds of one step of the model. `evaluator` shows it a goal; `doubt` as in wm_core.planning.doubt; `close` ends it.
+
+    `here`: it takes frames from whoever asks; servers know those alone that they have heard themselves.
+    """
+
+    step: float
+    here: bool
+    evaluator: Callable[[Goal], SeeingEvaluator]
+    doubt: Callable[[Goal, Seen, Array], float | None]
+    close: Callable[[], None]
+
+
+def open_encoder(config: ControllerConfig) -> FrozenEncoder:
+    """The encoder of goal pictures."""
+    return load_encoder(
+        config.encoder or str(shipped.model("encoder")), device.torch_device(config.device), device.PRECISIONS[config.precision]
+    )
+
+
+def open_imagination(node: Node, config: ControllerConfig, planner: PlannerConfig, encoder: Encoder) -> Imagination:
+    """The world model that `config` names, for goals and frames of this encoder; `node` is who asks where servers imagine."""
+    if config.servers:
+        return _served(node, config, planner)
+    folder = Path(config.world_model).expanduser() if config.world_model else shipped.model("world_model")
+    model = WorldModel.open(folder, device.torch_device(config.device), dtype=device.PRECISIONS[config.precision], engine=planner.engine)
+    model.require_encoder(encoder.name, encoder.weight_hash)
+    if model.fps is None:
+        raise CheckpointError("the checkpoint does not tell the rate of its frames", got=folder, mend="use one that `wm train` wrote")
+    fidelities = planner.fidelities
+    return Imagination(
+        1.0 / model.fps,
+        True,
+        lambda goal: ModelEvaluator(model, goal, planner.distance, fidelities),
+        lambda goal, seen, actions: doubt.doubt(model, goal, seen, actions),
+        model.close,
+    )
+
+
+def _served(node: Node, config: ControllerConfig, planner: PlannerConfig) -> Imagination:
+    """Servers tell no spread of their own that could be doubted."""
+    servers = RolloutServers(node, config.servers)
+    try:
+        step = servers.connect(CONNECTING)
+    except WmError:
+        servers.close()
+        raise
+    fidelities = planner.fidelities
+    return Imagination(step, False, lambda goal: servers.evaluator(goal, planner.distance, fidelities), lambda *_: None, servers.close)

@@ -1,0 +1,179 @@
+"""A world model in other processes: the evaluator that asks one or several `world_model` nodes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from rclpy.client import Client
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from torch import Tensor
+
+from wm_core.errors import PlanningError
+from wm_core.planning.goal import Goal
+from wm_core.planning.goal_distance import GoalDistance
+from wm_core.planning.model_evaluator import Seen
+from wm_core.planning.scores import Fidelity, Pass, Scores
+from wm_core.planning.split import Split, UnavailableError
+from wm_core.robot.rotation import Array
+from wm_ros import rollout_messages
+from wm_ros.conversions import seconds
+from wm_ros.srv import Rollout
+
+PATIENCE, REST = 0.5, 2.0  # s; what a server may take for its share, and when a lost one is tried again
+NOTHING = np.zeros((0, 0, 7))
+
+
+class RolloutError(PlanningError):
+    """A server that refuses, or is not there."""
+
+
+class RolloutServers:
+    """The named world_model nodes, relative to the namespace of `node` or absolute, and how fast each was.
+
+    Their answers are heard by a node and a thread of its own: asking works from any thread, and while `node` is not spun.
+    """
+
+    def __init__(self, node: Node, names: Sequence[str], patience: float = PATIENCE, rest: float = REST) -> None:
+        self.split = Split(names, time.monotonic, patience, rest)
+        self.model_hash = ""
+        self._node = Node(
+            f"{node.get_name()}_rollouts",
+            context=node.context,
+            namespace=node.get_namespace(),
+            use_global_arguments=False,
+            start_parameter_services=False,
+            enable_rosout=False,
+        )
+        self._clients: dict[str, Client] = {name: self._node.create_client(Rollout, f"{name}/rollout") for name in names}
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, name="rollouts", daemon=True)
+        self._thread.start()
+
+    def connect(self, within: float) -> float:
+        """Wait until a server answers, for so many seconds; the time of one step of its model (s), which all have to serve from now on."""
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                # Without a context the answer is a refusal, but it tells what serves.
+                told = self.split.one(lambda name: _then(self._asked(name, Rollout.Request()), _introduced))
+            except UnavailableError:
+                if time.monotonic() >= deadline:
+                    raise
+                threading.Event().wait(0.1)
+                continue
+            self.model_hash = told.model_hash
+            return seconds(told.step)
+
+    def evaluator(self, goal: Goal, distance: GoalDistance, fidelities: dict[Pass, Fidelity], seed: int = 0) -> RolloutEvaluator:
+        """As a ModelEvaluator of the model that serves."""
+        return RolloutEvaluator(self, goal, distance, fidelities, seed)
+
+    def ask(self, name: str, request: Rollout.Request) -> Future[Rollout.Response]:
+        """The answer of one server to come; a refusal is an error."""
+        request.model_hash = self.model_hash
+        return _then(self._asked(name, request), _accepted)
+
+    def close(self) -> None:
+        """End the thread and the clients."""
+        self._executor.shutdown()
+        self._thread.join()
+        self._node.destroy_node()
+
+    def _asked(self, name: str, request: Rollout.Request) -> Future[Rollout.Response]:
+        client, answer = self._clients[name], Future[Rollout.Response]()
+        if not client.service_is_ready():
+            answer.set_exception(RolloutError("the node does not run", got=client.srv_name))
+            return answer
+        pending = client.call_async(request)
+
+        def forget(done: Future[Rollout.Response]) -> None:
+            if done.cancelled():
+                client.remove_pending_request(pending)
+
+        answer.add_done_callback(forget)
+        pending.add_done_callback(lambda done: _settle(answer, done.result))
+        return answer
+
+    def _spin(self) -> None:
+        with suppress(ExternalShutdownException):
+            self._executor.spin()
+
+
+class RolloutEvaluator:
+    """Candidates judged by servers that hold the same frames: told which, they start from what they have heard themselves.
+
+    A goal travels in float16, as frames do.
+    """
+
+    def __init__(
+        self, servers: RolloutServers, goal: Goal, distance: GoalDistance, fidelities: dict[Pass, Fidelity], seed: int = 0
+    ) -> None:
+        self._servers, self._goal, self._fidelities = servers, goal, fidelities
+        self._discount, self._seed = distance.discount, seed
+        self._seen: Seen | None = None
+
+    def see(self, seen: Seen) -> None:
+        """Begin from the frame of this stamp, and from what the actions under way will lead to."""
+        self._seen = seen
+
+    def evaluate(self, actions: Array, fidelity: Pass) -> Scores:
+        """Scores of candidates (N, H, 7)."""
+        return self._servers.split.scores(
+            actions,
+            fidelity,
+            lambda name, share: _then(self._servers.ask(name, self._request(share, fidelity)), rollout_messages.scores),
+        )
+
+    def imagine(self, actions: Array, fidelity: Pass) -> Tensor:
+        """Raw latents (seeds, N, H, P, D) of candidates (N, H, 7), as float16 holds them; by one server."""
+        request = self._request(actions, fidelity)
+        request.want_latents, request.goal.data = True, []
+        answer = self._servers.split.one(lambda name: self._servers.ask(name, request))
+        return rollout_messages.frames(answer, (self._fidelities[fidelity].seeds, actions.shape[0], actions.shape[1]))
+
+    def distance(self) -> float:
+        """Of the newest frame to the goal on the grid of the search."""
+        request = self._request(NOTHING, "search")
+        return float(self._servers.split.one(lambda name: self._servers.ask(name, request)).distance)
+
+    def _request(self, actions: Array, fidelity: Pass) -> Rollout.Request:
+        if self._seen is None:
+            raise PlanningError("nothing has been seen yet", got=fidelity, mend="see() the newest frames first")
+        return rollout_messages.request_message(self._seen, actions, self._goal, self._discount, self._seed, self._fidelities[fidelity])
+
+
+def _accepted(response: Rollout.Response) -> Rollout.Response:
+    if not response.success:
+        raise RolloutError(f"refused with code {response.code}: {response.message}")
+    return response
+
+
+def _introduced(response: Rollout.Response) -> Rollout.Response:
+    return response if response.model_hash else _accepted(response)
+
+
+def _then[Before, After](first: Future[Before], make: Callable[[Before], After]) -> Future[After]:
+    """What is made of an answer to come; who cancels it cancels the question."""
+    result = Future[After]()
+    result.add_done_callback(lambda done: done.cancelled() and first.cancel())
+    first.add_done_callback(lambda done: _settle(result, lambda: make(done.result())))
+    return result
+
+
+def _settle(future: Future[Any], value: Callable[[], Any]) -> None:
+    """Its value or its error, unless nobody waits any more."""
+    with suppress(InvalidStateError):
+        try:
+            found = value()
+        except Exception as error:  # noqa: BLE001 every error belongs to whoever waits for the answer
+            future.set_exception(error)
+        else:
+            future.set_result(found)
