@@ -7,17 +7,21 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from arm_system import ArmSystem
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
-from ros_process import ROOT, RosProcess, command_lines, descendants, node_command
+from ros_process import CONFIG, ROOT, RosProcess, command_lines, descendants, node_command
 
+from wm_core import configuration
+from wm_core.cli.embedded_config import EmbeddedConfig
 from wm_ros.conversions import array
 from wm_ros.msg import DeltaEECommand, PlannerStatus, SafetyStatus
 
 LAUNCH = (ROOT / "wm", "ros2", "launch", "wm_ros", "mpc_arm.launch.py")
 ARM = ("sim_arm", "safety_guard", "reach_pose")
 MODEL = ("encoder", "mpc_controller")
+DEFAULT_GOAL = np.array(configuration.read(EmbeddedConfig, CONFIG / "embedded.yaml").goal)
 
 
 class Launched(ArmSystem):
@@ -105,6 +109,25 @@ def test_a_launch_in_a_namespace_arms_only_when_told_and_sigint_ends_all_of_it(l
     system.trace()
     system.await_motion()
     assert_ends(system, signal.SIGINT, *ARM, *MODEL)
+
+
+def test_the_default_goal_is_reached_with_the_commands_that_a_user_types(launched: Callable[..., Launched], tmp_path: Path) -> None:
+    """ros2 launch, ros2 service call /plan_to_goal: the embedded model takes the arm to where the shipped goal's picture shows it."""
+    system = launched("log_level:=warn")
+    planner: list[PlannerStatus] = system.observer.hear(PlannerStatus, "/mpc_controller/status")
+    system.observer.until(lambda: planner, lambda: f"the controller is ready; {system.said()}", within=60.0)
+    system.arm()
+    away = np.linalg.norm(system.tool()[:3, 3] - DEFAULT_GOAL)
+    words = ("ros2", "service", "call", "/plan_to_goal", "wm_ros/srv/PlanToGoal", "{execute: true}")
+    asked = RosProcess([ROOT / "wm", *words], system.domain, tmp_path / "call.log")
+    ended = lambda: planner[-1].state in (PlannerStatus.REACHED, PlannerStatus.FAILED)  # noqa: E731
+    system.observer.until(ended, lambda: f"the end; {asked.output()} {system.said()}", within=60.0)
+    assert asked.wait() == 0
+    assert "success=True" in asked.output()
+    assert planner[-1].state == PlannerStatus.REACHED, planner[-1].text
+    system.await_rest()
+    assert away > 0.15
+    assert np.linalg.norm(system.tool()[:3, 3] - DEFAULT_GOAL) < 0.04
 
 
 def test_sigterm_ends_all_of_it_too(launched: Callable[..., Launched]) -> None:
