@@ -11,6 +11,7 @@ from rclpy.node import Node
 from wm_core import device
 from wm_core.cli import shipped
 from wm_core.errors import CheckpointError, WmError
+from wm_core.evaluation import verdict
 from wm_core.planning import doubt
 from wm_core.planning.controller_config import ControllerConfig
 from wm_core.planning.draft import SeeingEvaluator
@@ -20,7 +21,7 @@ from wm_core.planning.planner_config import PlannerConfig
 from wm_core.robot.rotation import Array
 from wm_core.vision.encoder import Encoder, FrozenEncoder
 from wm_core.vision.load import load_encoder
-from wm_core.world_model.world_model import WorldModel
+from wm_core.world_model.world_model import WorldModel, directory
 from wm_ros.rollout_client import RolloutServers
 
 CONNECTING = 30.0  # s that configuring waits for a server
@@ -56,6 +57,9 @@ def open_imagination(node: Node, config: ControllerConfig, planner: PlannerConfi
     model.require_encoder(encoder.name, encoder.weight_hash)
     if model.fps is None:
         raise CheckpointError("the checkpoint does not tell the rate of its frames", got=folder, mend="use one that `wm train` wrote")
+    judged = verdict.read(directory(folder), model.hash)
+    if judged is None or not judged.may_plan:
+        node.get_logger().warning(f"the world model {'was never evaluated' if judged is None else judged.text()}")
     fidelities = planner.fidelities
     return Imagination(
         1.0 / model.fps,

@@ -26,7 +26,7 @@ from wm_core.training.encoder_config import read_training
 from wm_core.training.overrides import overridden
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("data.md", "training.md")
+PAGES = ("data.md", "planning.md", "training.md")
 CLASSES: dict[str, type[Any]] = {
     "collect": CollectConfig,
     "evaluate": EvaluateConfig,
@@ -69,7 +69,7 @@ def test_the_example_in_a_verbs_help_is_taken(verb: str) -> None:
     takes(chosen, parser.get_default("example").split())
 
 
-@pytest.mark.parametrize("command", [line for line in commands() if not line.startswith("exec ")])
+@pytest.mark.parametrize("command", [line for line in commands() if line.split()[0] not in ("exec", "shell")])
 def test_wm_takes_the_command(command: str) -> None:
     chosen = parsed(shlex.split(command))
     if getattr(chosen, "config", None) is not None and chosen.config.parts[0] == "config":
@@ -83,7 +83,7 @@ def test_wm_takes_the_command(command: str) -> None:
 
 def test_there_are_commands_to_check() -> None:
     verbs = {line.split()[0] for line in commands()}
-    assert {"embedded", "collect", "dataset", "train-encoder", "train-decoder", "train", "evaluate", "ablations", "exec"} == verbs
+    assert {"embedded", "collect", "dataset", "train-encoder", "train-decoder", "train", "evaluate", "ablations", "plan", "exec", "shell"} == verbs
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 
 import pytest
 
 from wm_core import configuration
+from wm_core.evaluation.errors import EvaluationError
 from wm_core.evaluation.evaluate_config import EvaluateConfig
-from wm_core.evaluation.verdict import judge
+from wm_core.evaluation.verdict import FILE, judge, read
 
 BARS = configuration.read(EvaluateConfig, Path(__file__).resolve().parents[2] / "config" / "evaluate.yaml").bars
 GOOD: dict[str, float | None] = {
@@ -70,3 +72,14 @@ def test_nothing_measured_at_all_is_a_no() -> None:
 def test_a_bar_that_is_null_is_not_asked_for() -> None:
     without = dataclasses.replace(BARS, plan_rank=None)
     assert judge({name: value for name, value in GOOD.items() if name != "plan_rank"}, without).may_plan
+
+
+def test_a_verdict_is_read_back_for_the_weights_it_is_about(tmp_path: Path) -> None:
+    judged = judge(GOOD | {"four_steps": 1.2}, BARS)
+    (tmp_path / FILE).write_text(json.dumps({"weights": "abc", **dataclasses.asdict(judged)}), encoding="utf-8")
+    assert read(tmp_path, "abc") == judged
+    assert read(tmp_path, "other weights") is None
+    assert read(tmp_path / "nowhere", "abc") is None
+    (tmp_path / FILE).write_text('{"weights": "abc", "may_plan"', encoding="utf-8")
+    with pytest.raises(EvaluationError, match="damaged"):
+        read(tmp_path, "abc")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from wm_core.configuration import setting
+from wm_core.evaluation.errors import EvaluationError
 
 FILE = "verdict.json"
 HORIZONS = {"one_step": 1, "five_steps": 5, "ten_steps": 10}
@@ -81,6 +84,19 @@ def judge(numbers: Mapping[str, float | None], bars: Bars) -> Verdict:
     if bars.plan_rank is not None:
         rules.append(_rule(numbers, "plan_rank", "Plans that the model prefers really end nearer the goal", least=bars.plan_rank))
     return Verdict(all(rule.passed for rule in rules), tuple(rules))
+
+
+def read(folder: Path, weights: str) -> Verdict | None:
+    """The verdict that lies beside these weights (hash); None where they were never judged."""
+    try:
+        record = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if record["weights"] != weights:
+            return None
+        return Verdict(bool(record["may_plan"]), tuple(Rule(**rule) for rule in record["rules"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EvaluationError("the verdict of a checkpoint is damaged", got=repr(error), mend="evaluate it again: wm evaluate") from error
 
 
 def _rule(numbers: Mapping[str, float | None], name: str, says: str, least: float | None = None, most: float | None = None) -> Rule:
