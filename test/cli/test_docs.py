@@ -83,7 +83,8 @@ def test_wm_takes_the_command(command: str) -> None:
 
 def test_there_are_commands_to_check() -> None:
     verbs = {line.split()[0] for line in commands()}
-    assert {"embedded", "collect", "dataset", "train-encoder", "train-decoder", "train", "evaluate", "ablations", "plan", "exec", "shell"} == verbs
+    trained = {"embedded", "collect", "dataset", "train-encoder", "train-decoder", "train", "evaluate", "ablations"}
+    assert verbs == trained | {"plan", "exec", "shell"}
 
 
 @pytest.mark.parametrize("page", PAGES)
