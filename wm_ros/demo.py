@@ -47,10 +47,10 @@ class Demo:
         self._conductor.trigger("safety_guard/arm")
         self._conductor.wait("the state ARMED", lambda: self._node.armed)
         for number, (goal, start) in enumerate(places, start=1):
-            self._go(goal)
+            self.go(goal)
             view = self._node.image
             seen = self._node.view()
-            self._go(start)
+            self.go(start)
             attempt = Attempt(f"goal {number}", 100.0 * float(np.linalg.norm(goal - start)), pictures={"goal": seen})
             self._mission.attempts.append(attempt)
             if not self._mission.plan_only:
@@ -60,7 +60,7 @@ class Demo:
             self._reach(attempt, goal, view)
             say(f"  {attempt.outcome} after {attempt.seconds:.1f} s; the tool is {attempt.end_cm:.1f} cm from where the picture was taken")
 
-    def _go(self, place: Array) -> None:
+    def go(self, place: Array) -> None:
         """reach_pose takes the tool there, pointing down."""
         before = self._node.statuses["reach_pose"].goal_id
         target = pose_message(rotation.pose(place, DOWN), BASE, self._node.get_clock().now().to_msg())

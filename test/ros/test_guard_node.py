@@ -161,6 +161,11 @@ def test_a_second_publisher_on_the_arm_s_topic_stops_everything(new_system: obje
         return " ".join(s.message for message in diagnostics for s in message.status if s.name == "/sim_arm: commands")
 
     system.observer.until(lambda: "2 publishers" in complaint(), "the arm says so on /diagnostics")
+    # Each process hears of the other publisher in its own time; until the arm has, it may have begun to obey.
+    np.testing.assert_allclose(system.positions(), before, atol=0.1)
+    system.await_rest()
+    before, heard = system.positions(), len(diagnostics)
+    system.observer.until(lambda: len(diagnostics) >= heard + 6, "two seconds in which commands go on")
     np.testing.assert_allclose(system.positions(), before, atol=1e-3)
     answer = system.observer.trigger(f"{GUARD}/arm")
     assert not answer.success

@@ -1,0 +1,114 @@
+"""Whether commands come at 10 Hz without a gap while plans are made, and how old the picture is that a command comes from.
+
+    ./wm exec python benchmarks/command_stream.py [--minutes 10] [--seed 5]
+
+Brings up the launch file and pursues one goal picture after the other, with a tolerance that is never reached, at most 20 s each. Counted
+are the 0.1 s ticks between the first and the last command of a goal that had no command. Frame to command: from the stamp of the newest
+frame that a plan was made from to its first command, to within a tick.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import rclpy
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from wm_core.evaluation.mission_report import Mission
+from wm_ros.conductor import START_TIMEOUT, Conductor, await_robot, launched
+from wm_ros.conversions import seconds
+from wm_ros.demo import Demo, places_of
+from wm_ros.mission_recorder import MissionRecorder
+from wm_ros.msg import DeltaEECommand, PlannerStatus
+from wm_ros.srv import PlanToGoal
+
+PERIOD, LENGTH = 0.1, 20.0  # s; of a tick, and of one goal
+NEVER = 1e-9  # share of the distance at the start at which a goal would count as reached
+
+
+class Listener:
+    """Stamps of the commands of each goal, and for each plan when its newest frame was taken and when its first command came."""
+
+    def __init__(self, node):
+        self.stamps: dict[str, list[float]] = {}
+        self.first: dict[str, float] = {}
+        self.frames: dict[str, float] = {}
+        self.planning: list[float] = []
+        self._status = None
+        node.create_subscription(DeltaEECommand, "delta_command", self.on_command, 100)
+        node.create_subscription(PlannerStatus, "mpc_controller/status", self.on_status, 100)
+
+    def on_command(self, message):
+        goal = message.plan_id.rpartition(".")[0]
+        if not goal.startswith("goal-"):
+            return
+        stamp = seconds(message.header.stamp)
+        self.stamps.setdefault(goal, []).append(stamp)
+        self.first.setdefault(message.plan_id, stamp)
+
+    def length(self):
+        """Of all pursuits together (s)."""
+        return sum(stamps[-1] - stamps[0] for stamps in self.stamps.values())
+
+    def on_status(self, message):
+        took, age = seconds(message.planning_time), seconds(message.input_age)
+        if message.state == PlannerStatus.EXECUTING and (took, age) != self._status:
+            self._status = took, age
+            self.planning.append(took)
+            self.frames[f"{message.goal_id}.{len(self.frames)}"] = seconds(message.header.stamp) - took - age
+
+
+def missed(stamps):
+    """Ticks without a command between the first and the last, and the longest gap (s)."""
+    gaps = np.diff(stamps)
+    return int(np.maximum(np.round(gaps / PERIOD) - 1, 0).sum()), float(gaps.max(initial=0.0))
+
+
+def ages(listener):
+    """For each plan's first command, the age of the newest frame of the plan that was adopted last before it (s)."""
+    taken = np.array(sorted(listener.frames.values()))
+    found = [stamp - taken[taken <= stamp].max(initial=-np.inf) for stamp in listener.first.values()]
+    return np.array([age for age in found if np.isfinite(age)])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of commands being sent")
+    parser.add_argument("--seed", type=int, default=5)
+    chosen = parser.parse_args()
+    rclpy.init()
+    with launched() as process:
+        await_robot(process)
+        node = MissionRecorder(START_TIMEOUT)
+        listener, conductor = Listener(node), Conductor(node, process)
+        drive = Demo(node, conductor, Mission("embedded"))
+        conductor.wait("the whole system", node.ready, START_TIMEOUT)
+        conductor.trigger("safety_guard/arm")
+        conductor.wait("the state ARMED", lambda: node.armed)
+        begun = time.monotonic()
+        for goal, start in places_of(chosen.seed, 1000):
+            if listener.length() >= 60.0 * chosen.minutes:
+                break
+            drive.go(goal)
+            picture = node.image
+            drive.go(start)
+            request = PlanToGoal.Request(goal_image=picture, execute=True, replace=True, tolerance=NEVER)
+            answer = conductor.ask(PlanToGoal, "plan_to_goal", request, 20.0)
+            conductor.spin_until(lambda answer=answer: node.ended("mpc_controller", answer.goal_id), LENGTH)
+            if not node.ended("mpc_controller", answer.goal_id):
+                conductor.trigger("mpc_controller/cancel")
+    rclpy.try_shutdown()
+    per_goal = {goal: missed(stamps) for goal, stamps in listener.stamps.items()}
+    sent = sum(len(stamps) for stamps in listener.stamps.values())
+    print(f"{len(per_goal)} goals, {sent} commands in {listener.length():.0f} s of pursuit ({time.monotonic() - begun:.0f} s in all)")
+    lost, longest = sum(count for count, _ in per_goal.values()), max(gap for _, gap in per_goal.values())
+    print(f"ticks without a command: {lost}; longest gap {longest:.3f} s")
+    print("planning, s: p50 {:.3f}, p95 {:.3f}".format(*np.quantile(listener.planning, [0.5, 0.95])))
+    print("frame to command, s: p50 {:.3f}, p95 {:.3f}".format(*np.quantile(ages(listener), [0.5, 0.95])))
+
+
+if __name__ == "__main__":
+    main()
