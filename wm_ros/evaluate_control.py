@@ -49,6 +49,10 @@ MOVE_TIMEOUT, PLAN_TIMEOUT, STILL = 30.0, 20.0, 1.0  # s
 ARMINGS = 10
 
 
+class UnplacedError(ConductorError):
+    """The arm could not be brought to where a trial begins, or to where its goal is seen."""
+
+
 class Evaluation:
     """One trial after the other; `step` is the time (s) between two looks at how far the tool is from the goal."""
 
@@ -132,7 +136,7 @@ class Evaluation:
         self._conductor.wait("reach_pose's end of the way", moved, MOVE_TIMEOUT)
         status = self._node.statuses["reach_pose"]
         if status.state != PlannerStatus.REACHED:
-            raise ConductorError("the arm could not be brought to its place", got=status.text)
+            raise UnplacedError("the arm could not be brought to its place", got=status.text)
 
     def _look(self) -> Image:
         """The newest picture, of an arm that has come to rest."""
@@ -178,7 +182,11 @@ def _trials(evaluation: Evaluation, records: TrialRecords, config: ControlConfig
             place, asked = Place(SCENE, kind, POLICY), config.tasks.of(kind, config.tasks.trials)
             if records.there(place, index):
                 continue
-            trial, goal = evaluation.trial(reaching(asked, drawing, index), index, kind)
+            try:
+                trial, goal = evaluation.trial(reaching(asked, drawing, index), index, kind)
+            except UnplacedError as error:
+                conductor.say(f"{kind} {index + 1} is left out: {error}")
+                continue
             if trial.frames:
                 trial_strip.write(records.path(place, index, "png"), trial, picture(goal))
             records.save(place, trial)
