@@ -79,3 +79,18 @@ def test_a_view_does_not_change_any_more() -> None:
     sight.see(1.1, torch.zeros(2, 3), FRONT, 1.1)
     assert view.history.newest == 1.0
     assert sight.newest == 1.1
+
+
+def test_a_frame_waits_for_the_word_of_where_the_tool_was_then() -> None:
+    """A frame without it would tell the model of no reading at all, and a plan would begin blind."""
+    sight = watched()
+    sight.see(1.1, torch.full((2, 3), 1.1), FRONT, 1.11)
+    assert sight.newest == 1.1
+    assert sight.view().history.newest == 1.0
+    assert sight.view().history.seen(3, 0.1, np.zeros((0, 7))).readings is not None
+    sight.feel(felt(1.12, 0.112), np.zeros(6))
+    history = sight.view().history
+    assert history.newest == 1.1
+    seen = history.seen(3, 0.1, np.zeros((0, 7)))
+    assert seen.readings is not None
+    np.testing.assert_allclose(seen.readings[-1, 0], 0.11, atol=1e-6)

@@ -88,9 +88,11 @@ class Sight:
             self._measured_at = reading.stamp
 
     def view(self) -> View:
-        """What is known now."""
+        """What is known now; a frame that came before the word of where the tool was then is held back until that comes."""
         with self._lock:
-            return View(self._history.copy(), self._source, self._joints)
+            told = self._history.last_reading
+            history = self._history.copy() if told is None else self._history.until(told.stamp)
+            return View(history, self._source, self._joints)
 
     @property
     def source(self) -> Source | None:
