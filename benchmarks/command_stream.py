@@ -18,13 +18,14 @@ from std_srvs.srv import Trigger
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from wm_core.evaluation.mission_report import Mission
+from wm_core.robot import rotation
+from wm_core.robot.proprioception import DOWN
 from wm_ros.conductor import START_TIMEOUT, Conductor, await_robot, launched
 from wm_ros.conversions import seconds
-from wm_ros.demo import Demo, places_of
+from wm_ros.demo import places_of
+from wm_ros.goal_driver import GoalDriver
 from wm_ros.mission_recorder import MissionRecorder
 from wm_ros.msg import DeltaEECommand, PlannerStatus
-from wm_ros.srv import PlanToGoal
 
 PERIOD, LENGTH = 0.1, 20.0  # s; of a tick, and of one goal
 NEVER = 1e-9  # share of the distance at the start at which a goal would count as reached
@@ -76,7 +77,7 @@ def main():
         await_robot(process)
         node = MissionRecorder(START_TIMEOUT)
         listener, conductor = Listener(node), Conductor(node, process)
-        drive = Demo(node, conductor, Mission("embedded"))
+        driver = GoalDriver(node, conductor)
         conductor.wait("the whole system", node.ready, START_TIMEOUT)
         conductor.trigger("safety_guard/arm")
         conductor.wait("the state ARMED", lambda: node.armed)
@@ -84,11 +85,10 @@ def main():
         for goal, start in places_of(chosen.seed, 1000):
             if listener.length() >= 60.0 * chosen.minutes:
                 break
-            drive.go(goal)
-            picture = node.image
-            drive.go(start)
-            request = PlanToGoal.Request(goal_image=picture, execute=True, replace=True, tolerance=NEVER)
-            answer = conductor.ask(PlanToGoal, "plan_to_goal", request, 20.0)
+            driver.go(rotation.pose(goal, DOWN))
+            picture = driver.look()
+            driver.go(rotation.pose(start, DOWN))
+            answer = driver.ask(picture, execute=True, tolerance=NEVER)
             conductor.spin_until(lambda answer=answer: node.ended("mpc_controller", answer.goal_id), LENGTH)
             conductor.ask(Trigger, "mpc_controller/cancel", Trigger.Request())  # refused where it has just ended
     rclpy.try_shutdown()

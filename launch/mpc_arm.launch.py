@@ -2,6 +2,7 @@
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import yaml
 from ament_index_python.packages import get_package_share_directory
@@ -27,7 +28,6 @@ ARGUMENTS = {
 }
 
 CAMERA = tuple((topic, f"camera/front/{topic}") for topic in ("image_raw", "image_raw/compressed"))
-PLAN_TO_GOAL = (("~/plan_to_goal", "plan_to_goal"),)
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -70,7 +70,7 @@ def bring_up(context: LaunchContext) -> list[SetEnvironmentVariable | Node]:
         encoder, model = model_parameters(value["model"])
         nodes.append(node("encoder", remappings=CAMERA, use_sim_time=lock_step, **encoder))
         nodes += [node("world_model", server, **robot, **model) for server in servers(own)]
-        nodes.append(node("mpc_controller", remappings=PLAN_TO_GOAL, **robot, **encoder, **model))
+        nodes.append(node("mpc_controller", remappings=CAMERA, **robot, **encoder, **model, **controller_files(own)))
     return [*reach, *nodes]
 
 
@@ -88,7 +88,19 @@ def model_parameters(folder: str) -> tuple[dict[str, str], dict[str, str]]:
 
 def servers(own: Path | None) -> list[str]:
     """The world_model nodes that mpc_controller.yaml names; where it names none, the controller imagines by itself."""
-    return list(yaml.safe_load(config_file("mpc_controller.yaml", own).read_text(encoding="utf-8")).get("servers", []))
+    return list(controller_settings(own).get("servers", []))
+
+
+def controller_files(own: Path | None) -> dict[str, str]:
+    """The files that mpc_controller.yaml names, each the user's own where there is one."""
+    named = {name: controller_settings(own).get(name) for name in ("planner", "guard")}
+    return {name: str(config_file(file, own)) for name, file in named.items() if file}
+
+
+def controller_settings(own: Path | None) -> dict[str, Any]:
+    """What mpc_controller.yaml says; what is wrong with it the controller tells."""
+    found = yaml.safe_load(config_file("mpc_controller.yaml", own).read_text(encoding="utf-8"))
+    return found if isinstance(found, dict) else {}
 
 
 def check_directory(own: Path, robot: str) -> None:

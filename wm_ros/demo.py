@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from ament_index_python.packages import get_package_share_directory
-from geometry_msgs.msg import PoseStamped
 from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
+from sensor_msgs.msg import Image
 
 from wm_core.configuration import read
 from wm_core.errors import WmError
@@ -20,16 +20,14 @@ from wm_core.robot import rotation
 from wm_core.robot.proprioception import DOWN
 from wm_core.robot.rotation import Array
 from wm_core.simulation.sim_config import SimConfig
-from wm_ros.conductor import START_TIMEOUT, Conductor, ConductorError, await_robot, launched
-from wm_ros.conversions import pose_message
+from wm_ros.conductor import START_TIMEOUT, Conductor, await_robot, launched
+from wm_ros.goal_driver import GoalDriver
 from wm_ros.images import picture
 from wm_ros.mission_recorder import MissionRecorder
-from wm_ros.srv import PlanToGoal
 
 RCLError: type[Exception] = rclpy_implementation.RCLError
-MOVE_TIMEOUT, PLAN_TIMEOUT, GOAL_TIMEOUT = 30.0, 20.0, 40.0
+GOAL_TIMEOUT = 40.0  # s
 NEAREST, FARTHEST, ROOM = 0.15, 0.35, 0.02  # m; starts lie around their goals, and both this far inside the walls
-BASE = "base_link"
 
 
 class Demo:
@@ -37,7 +35,7 @@ class Demo:
 
     def __init__(self, node: MissionRecorder, conductor: Conductor, mission: Mission) -> None:
         self._node, self._conductor, self._mission = node, conductor, mission
-        self._targets = node.create_publisher(PoseStamped, "reach_pose/target", 1)
+        self._driver = GoalDriver(node, conductor)
 
     def run(self, places: list[tuple[Array, Array]]) -> None:
         """Every (goal, start) pair of places (3,) m."""
@@ -47,11 +45,11 @@ class Demo:
         self._conductor.trigger("safety_guard/arm")
         self._conductor.wait("the state ARMED", lambda: self._node.armed)
         for number, (goal, start) in enumerate(places, start=1):
-            self.go(goal)
-            view = self._node.image
-            seen = self._node.view()
-            self.go(start)
-            attempt = Attempt(f"goal {number}", 100.0 * float(np.linalg.norm(goal - start)), pictures={"goal": seen})
+            self._driver.go(rotation.pose(goal, DOWN))
+            view = self._driver.look()
+            self._driver.go(rotation.pose(start, DOWN))
+            self._driver.look()
+            attempt = Attempt(f"goal {number}", 100.0 * float(np.linalg.norm(goal - start)), pictures={"goal": picture(view)})
             self._mission.attempts.append(attempt)
             if not self._mission.plan_only:
                 self._mission.plan_only = self._plan_only(view)
@@ -60,38 +58,20 @@ class Demo:
             self._reach(attempt, goal, view)
             say(f"  {attempt.outcome} after {attempt.seconds:.1f} s; the tool is {attempt.end_cm:.1f} cm from where the picture was taken")
 
-    def go(self, place: Array) -> None:
-        """reach_pose takes the tool there, pointing down."""
-        before = self._node.statuses["reach_pose"].goal_id
-        target = pose_message(rotation.pose(place, DOWN), BASE, self._node.get_clock().now().to_msg())
-        self._conductor.wait("reach_pose to listen", lambda: self._targets.get_subscription_count() > 0)
-        self._targets.publish(target)
-        moved = lambda: self._node.statuses["reach_pose"].goal_id != before and self._node.ended("reach_pose")  # noqa: E731
-        self._conductor.wait("reach_pose's end of the way", moved, MOVE_TIMEOUT)
-        seen = self._node.images  # the picture of an arm at rest is one that was taken after it came to rest
-        self._conductor.wait("camera pictures", lambda: self._node.images >= seen + 3)
-
-    def _plan_only(self, view: object) -> str:
+    def _plan_only(self, view: Image) -> str:
         before = self._node.tool
-        answer = self._ask(view, execute=False)
+        answer = self._driver.ask(view, execute=False)
         moved = float(np.linalg.norm(self._node.tool[:3, 3] - before[:3, 3])) if before is not None and self._node.tool is not None else 0.0
         return (
             f"{len(answer.plan)} steps, cost {answer.start_cost:.2f} to {answer.predicted_cost:.2f}, the tool moved {1000 * moved:.1f} mm"
         )
 
-    def _reach(self, attempt: Attempt, goal: Array, view: object) -> None:
+    def _reach(self, attempt: Attempt, goal: Array, view: Image) -> None:
         self._node.begin(attempt, goal)
-        answer = self._ask(view, execute=True)
+        answer = self._driver.ask(view, execute=True)
         attempt.pictures["imagined"] = picture(answer.imagined) if answer.imagined.data else attempt.pictures["start"]
         self._conductor.wait(f"the end of {attempt.name}", lambda: self._node.ended("mpc_controller", answer.goal_id), GOAL_TIMEOUT)
         self._node.end(attempt)
-
-    def _ask(self, view: object, execute: bool) -> PlanToGoal.Response:
-        request = PlanToGoal.Request(goal_image=view, execute=execute, replace=True)
-        answer = self._conductor.ask(PlanToGoal, "plan_to_goal", request, PLAN_TIMEOUT)
-        if not answer.success:
-            raise ConductorError(f"/plan_to_goal refused with code {answer.code}", got=answer.message)
-        return answer
 
 
 def places_of(seed: int, count: int) -> list[tuple[Array, Array]]:

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from ament_index_python.packages import get_package_share_directory
-from geometry_msgs.msg import PoseStamped
 from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.parameter import Parameter
@@ -36,21 +35,16 @@ from wm_core.simulation.embedded_arm import EmbeddedArm
 from wm_core.simulation.sim_config import SimConfig
 from wm_core.training.overrides import overridden
 from wm_ros.conductor import START_TIMEOUT, Conductor, ConductorError, await_robot, launched
-from wm_ros.conversions import pose_message, seconds
+from wm_ros.conversions import seconds
+from wm_ros.goal_driver import STILL, GoalDriver, UnplacedError
 from wm_ros.images import picture
 from wm_ros.mission_recorder import MissionRecorder
 from wm_ros.msg import PlannerStatus
-from wm_ros.srv import PlanToGoal
 
 RCLError: type[Exception] = rclpy_implementation.RCLError
 CONFIG = Path(get_package_share_directory("wm_ros")) / "config"
-SCENE, POLICY, BASE = "as_trained", "controller", "base_link"
-MOVE_TIMEOUT, PLAN_TIMEOUT, STILL = 30.0, 20.0, 1.0  # s
+SCENE, POLICY = "as_trained", "controller"
 ARMINGS = 10
-
-
-class UnplacedError(ConductorError):
-    """The arm could not be brought to where a trial begins, or to where its goal is seen."""
 
 
 class Evaluation:
@@ -58,21 +52,18 @@ class Evaluation:
 
     def __init__(self, node: MissionRecorder, conductor: Conductor, config: ControlConfig, step: float) -> None:
         self._node, self._conductor, self._config, self._step = node, conductor, config, step
-        self._targets = node.create_publisher(PoseStamped, "reach_pose/target", 1)
+        self._driver = GoalDriver(node, conductor)
         self._sim = AsyncParameterClient(node, "sim_arm")
 
     def trial(self, asked: Reaching, index: int, kind: str) -> tuple[Trial, Image]:
         """From the reset to the judgement; with the picture of the goal."""
         self._reset(asked.seed)
         self._over(asked.goal, asked.height)
-        goal, tool = self._look(), self._tool()
+        goal, tool = self._driver.look(), self._tool()
         self._over(asked.start, asked.height)
-        self._look()
+        self._driver.look()
         began = time.monotonic()
-        request = PlanToGoal.Request(goal_image=goal, execute=True, replace=True)
-        answer = self._conductor.ask(PlanToGoal, "plan_to_goal", request, PLAN_TIMEOUT)
-        if not answer.success:
-            raise ConductorError(f"/plan_to_goal refused with code {answer.code}", got=answer.message)
+        self._driver.ask(goal, execute=True)
         return self._watched(tool, began, index, kind), goal
 
     def _watched(self, goal: Array, began: float, index: int, kind: str) -> Trial:
@@ -124,28 +115,8 @@ class Evaluation:
             raised = place.copy()
             raised[2, 3] = height
             raised[:3, :3] = pose[:3, :3]
-            self._go(raised)
-        self._go(pose)
-
-    def _go(self, pose: Array) -> None:
-        """reach_pose takes the tool there."""
-        before = self._node.statuses["reach_pose"].goal_id
-        self._conductor.wait("reach_pose to listen", lambda: self._targets.get_subscription_count() > 0)
-        self._targets.publish(pose_message(pose, BASE, self._node.get_clock().now().to_msg()))
-        moved = lambda: self._node.statuses["reach_pose"].goal_id != before and self._node.ended("reach_pose")  # noqa: E731
-        self._conductor.wait("reach_pose's end of the way", moved, MOVE_TIMEOUT)
-        status = self._node.statuses["reach_pose"]
-        if status.state != PlannerStatus.REACHED:
-            raise UnplacedError("the arm could not be brought to its place", got=status.text)
-
-    def _look(self) -> Image:
-        """The newest picture, of an arm that has come to rest."""
-        self._conductor.spin_until(lambda: False, STILL)
-        before = self._node.image
-        self._conductor.wait("a camera picture", lambda: self._node.image is not before)
-        if self._node.image is None:
-            raise ConductorError("there is no camera picture")
-        return self._node.image
+            self._driver.go(raised)
+        self._driver.go(pose)
 
     def _tool(self) -> Array:
         if self._node.tool is None:

@@ -93,4 +93,4 @@ class MissionRecorder(Node):
             self._attempt.planning_ms.append(1e3 * seconds(message.planning_time))
 
     def _on_image(self, message: Image) -> None:
-        self.image, self.images = message, self.images + 1
+        self.image = message

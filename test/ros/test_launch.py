@@ -118,16 +118,44 @@ def test_the_default_goal_is_reached_with_the_commands_that_a_user_types(launche
     system.observer.until(lambda: planner, lambda: f"the controller is ready; {system.said()}", within=60.0)
     system.arm()
     away = np.linalg.norm(system.tool()[:3, 3] - DEFAULT_GOAL)
-    words = ("ros2", "service", "call", "/plan_to_goal", "wm_ros/srv/PlanToGoal", "{execute: true}")
-    asked = RosProcess([ROOT / "wm", *words], system.domain, tmp_path / "call.log")
+    answer = asked(system, tmp_path, "/plan_to_goal", "PlanToGoal", "{execute: true}")
+    assert "success=True" in answer
     ended = lambda: planner[-1].state in (PlannerStatus.REACHED, PlannerStatus.FAILED)  # noqa: E731
-    system.observer.until(ended, lambda: f"the end; {asked.output()} {system.said()}", within=60.0)
-    assert asked.wait() == 0
-    assert "success=True" in asked.output()
+    system.observer.until(ended, lambda: f"the end; {answer} {system.said()}", within=60.0)
     assert planner[-1].state == PlannerStatus.REACHED, planner[-1].text
     system.await_rest()
     assert away > 0.15
     assert np.linalg.norm(system.tool()[:3, 3] - DEFAULT_GOAL) < 0.04
+
+
+def test_files_of_ones_own_start_servers_and_the_current_view_is_kept(launched: Callable[..., Launched], tmp_path: Path) -> None:
+    """A directory with mpc_controller.yaml alone: the servers it names imagine, and the files it names are still found."""
+    own = tmp_path / "own"
+    own.mkdir()
+    text = (CONFIG / "mpc_controller.yaml").read_text(encoding="utf-8")
+    changed = text.replace("servers: []", "servers: [left, right]").replace('goals: ""', f"goals: {tmp_path / 'goals'}")
+    (own / "mpc_controller.yaml").write_text(changed, encoding="utf-8")
+    system = launched(f"config:={own}", "log_level:=warn")
+    planner: list[PlannerStatus] = system.observer.hear(PlannerStatus, "/mpc_controller/status")
+    system.observer.until(lambda: planner, lambda: f"the controller is ready; {system.said()}", within=90.0)
+    services = dict(system.observer.node.get_service_names_and_types())
+    assert {"/left/rollout", "/right/rollout", "/plan_to_goal"} <= services.keys()
+    system.observer.until(
+        lambda: "success=True" in asked(system, tmp_path, "/plan_to_goal", "PlanToGoal", "{}"),
+        lambda: f"a plan by the servers; {system.said()}",
+        within=60.0,
+    )
+    kept = asked(system, tmp_path, "/mpc_controller/save_goal", "SaveGoal", "{name: here}")
+    assert "success=True" in kept
+    assert (tmp_path / "goals" / "here" / "picture.png").is_file()
+
+
+def asked(system: Launched, folder: Path, service: str, kind: str, request: str) -> str:
+    """What `ros2 service call` prints."""
+    words = ("ros2", "service", "call", service, f"wm_ros/srv/{kind}", request)
+    call = RosProcess([ROOT / "wm", *words], system.domain, folder / "call.log")
+    assert call.wait() == 0
+    return call.output()
 
 
 def test_sigterm_ends_all_of_it_too(launched: Callable[..., Launched]) -> None:
