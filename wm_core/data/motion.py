@@ -30,7 +30,7 @@ class MotionLimits:
 
     step: float = setting("Largest translation in one step", unit="m", low=0.001, high=0.1)
     turn: float = setting("Largest rotation in one step", unit="rad", low=0.0, high=0.5)
-    tilt: float = setting("Largest tilt of the tool away from straight down, about x and about y", unit="rad", low=0.0, high=0.3)
+    tilt: float = setting("Largest tilt of the tool away from straight down, about x and about y", unit="rad", low=0.0, high=0.4)
     yaw: float = setting("Largest rotation of the tool about the vertical", unit="rad", low=0.0, high=1.5)
 
 
