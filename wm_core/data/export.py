@@ -33,7 +33,7 @@ def from_bag(bag: Path, contract: Contract, labels: Labels, dataset: Path, say: 
 
 
 def export(dataset: Path, say: Say, linger: float = 0.0, clock: Callable[[], float] = time.monotonic) -> int:
-    """Export every finished journal of a dataset, and go on waiting for more for `linger` seconds (s); returns how many were exported.
+    """Export every finished journal of a dataset; while its recorder lives, wait for more for `linger` (s). Returns how many were exported.
 
     What a killed recorder left behind is finished first, unless a recorder is at work.
     """
@@ -49,7 +49,7 @@ def export(dataset: Path, say: Say, linger: float = 0.0, clock: Callable[[], flo
                 done += _exported(dataset, one, say)
                 until = clock() + linger
             _relabel(dataset, root, say)
-            if clock() >= until:
+            if clock() >= until or not _recorder_lives(root):
                 return done
             time.sleep(PERIOD)
     finally:
@@ -73,6 +73,14 @@ def _salvage(root: Path, say: Say) -> None:
             say(f"journal {one.number} was left unfinished: salvaged")
     finally:
         lock.release()
+
+
+def _recorder_lives(root: Path) -> bool:
+    try:
+        Lock(root, "recorder").release()
+    except DatasetError:
+        return True
+    return False
 
 
 def _exported(dataset: Path, one: Journal, say: Say) -> int:

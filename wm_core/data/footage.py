@@ -19,6 +19,12 @@ def picture_of(heard: Heard) -> Picture:
     return compressed_picture(heard.message) if heard.kind == COMPRESSED else picture(heard.message)
 
 
+def size_of(kind: str, data: bytes) -> tuple[int, int]:
+    """Rows and columns of the picture in a camera's message."""
+    rows, columns, _ = picture_of(Heard("", kind, 0.0, data)).shape
+    return rows, columns
+
+
 class Footage:
     """Pictures (T, H, W, 3) uint8, row by row in order; `chosen` (T,) says which message of the topic each row shows, and never falls."""
 
