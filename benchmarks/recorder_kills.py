@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[1] / "test" / "data")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "data"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lerobot.datasets  # noqa: F401 before any fork: ten seconds
 from recordings import contract, messages, write_journal

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +50,7 @@ def reader(dataset: Path) -> DatasetReader:
 def test_it_is_read_as_a_collected_set_is(reader: DatasetReader) -> None:
     truth = recorded(Bag(reader.root.parent / "a.mcap"), contract(), "wave").episode
     for index in range(3):
-        actions, known = reader.actions(index, np.arange(len(truth)))
+        actions, known = reader.actions(index, np.arange(len(truth) + 1))
         assert np.allclose(actions, truth.columns[ACTION], atol=1e-6)
         assert known.all()
 
@@ -60,9 +58,9 @@ def test_it_is_read_as_a_collected_set_is(reader: DatasetReader) -> None:
 def test_a_bag_gives_the_rows_of_live_recording(reader: DatasetReader) -> None:
     live, salvaged, bag = (reader.columns(index) for index in range(3))
     assert live.keys() == bag.keys()
-    for name, column in live.items():
-        assert np.array_equal(column, bag[name]), name
-        assert np.array_equal(column, salvaged[name]), name
+    for name in live.keys() - {"episode_index", "index"}:
+        assert np.array_equal(live[name], bag[name]), name
+        assert np.array_equal(live[name], salvaged[name]), name
     assert np.array_equal(reader.frames(0, np.arange(5), "front"), reader.frames(2, np.arange(5), "front"))
 
 
@@ -171,7 +169,7 @@ def test_a_kill_between_the_renames_is_mended(dataset: Path, tmp_path: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def kills(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.CompletedProcess[str]]:
+def kills(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable,
         ROOT / "benchmarks" / "recorder_kills.py",
@@ -181,14 +179,10 @@ def kills(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Compl
         "--journals",
         "8",
     ]
-    yield subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=200)
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=200)
 
 
 def test_no_episode_is_lost_or_doubled_when_exporters_are_killed(kills: subprocess.CompletedProcess[str]) -> None:
     assert kills.returncode == 0, kills.stdout + kills.stderr
     assert "8 of 8 episodes are there, 8 different" in kills.stdout
     assert not kills.stdout.startswith("0 of"), "some kills fell into the work"
-
-
-def test_labels_are_what_a_person_may_say() -> None:
-    assert asdict(replace(LABELS, success="failure"))["success"] in journal.SUCCESS
