@@ -111,3 +111,6 @@ def write_journal(root: Path, number: int, heard: Iterable[Heard], agreed: Contr
 def without(heard: Iterable[Heard], topic: str, after: float = -np.inf) -> Iterator[Heard]:
     """The same, but the topic falls silent `after` that time (s)."""
     return (one for one in heard if one.topic != topic or one.received < after)
+
+
+HEARD_BRIEFLY = messages(1.0)
