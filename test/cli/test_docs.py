@@ -26,7 +26,7 @@ from wm_core.training.encoder_config import read_training
 from wm_core.training.overrides import overridden
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("data.md", "planning.md", "training.md")
+PAGES = ("data.md", "planning.md", "record.md", "training.md")
 CLASSES: dict[str, type[Any]] = {
     "collect": CollectConfig,
     "evaluate": EvaluateConfig,

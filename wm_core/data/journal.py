@@ -91,7 +91,7 @@ class JournalWriter:
         self._file.flush()
 
     def finish(self, labels: Labels, faults: tuple[str, ...]) -> Journal:
-        """The episode is kept."""
+        """The episode is kept. An OSError where the disk takes nothing: what was captured stays for `salvage`."""
         self._end()
         self.journal = replace(self.journal, state=FINISHED, labels=labels, faults=faults)
         self.journal.save()
@@ -99,12 +99,15 @@ class JournalWriter:
 
     def discard(self) -> None:
         """The episode is dropped."""
-        self._end()
+        self._file.close()
         shutil.rmtree(self.journal.folder)
 
     def _end(self) -> None:
-        self._writer.finish()
-        self._file.close()
+        try:
+            self._writer.finish()
+        finally:
+            # Also where the disk is full: the file is closed, though closing says so once more.
+            self._file.close()
 
 
 def root_of(dataset: Path) -> Path:

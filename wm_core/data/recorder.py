@@ -14,6 +14,7 @@ from wm_core.data.export import ask_for_label
 from wm_core.data.journal import SUCCESS, Journal, JournalWriter, Labels, Lock
 from wm_core.data.lerobot_writer import Layout
 from wm_core.data.recording_config import Contract
+from wm_core.errors import WmError
 
 MEGA = 1e6
 
@@ -90,7 +91,8 @@ class Recorder:
             self._writer = JournalWriter(self.root, self._next(), self.contract, labels)
         except OSError as error:
             return Answer(Code.DISK, f"not started: the journal cannot be written: {error}")
-        except DatasetError as error:
+        except WmError as error:
+            # Also a camera whose pictures cannot be read, of which there is no layout.
             return Answer(Code.DISK if "room" in error.what else Code.INVALID, f"not started: {error}")
         self.frames, self._faults = 0, []
         return Answer(Code.SUCCESS, f"episode {self.number}: {labels.task}", self.number)
@@ -122,8 +124,13 @@ class Recorder:
         if self._writer is None:
             return Answer(Code.NOT_RECORDING, "nothing is being recorded: START first")
         labels = _changed(self._writer.journal.labels, wish)
-        kept = self._writer.finish(labels, tuple(self._faults))
-        self._writer, self.last = None, kept.number
+        writer, self.last = self._writer, self._writer.journal.number
+        self._writer = None
+        try:
+            kept = writer.finish(labels, tuple(self._faults))
+        except OSError as error:
+            text = f"episode {self.last} could not be ended: {error}. Free some room and start the recorder again: it keeps what is there"
+            return Answer(Code.DISK, text, self.last)
         told = f"; {'; '.join(self._faults)}" if self._faults else ""
         return Answer(Code.SUCCESS, f"episode {kept.number} is kept and will be exported: {self.frames} frames{told}", kept.number)
 
