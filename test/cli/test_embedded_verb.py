@@ -31,7 +31,7 @@ steps=2 batch=4 network.patch=24 network.dim=8 network.depth=1 network.heads=2 d
 """
 OTHERS = """
 threads=1 sets.train.episodes=3 sets.train.frames=24 sets.held_out.episodes=4 sets.held_out.frames=24
-sets.unlabelled.episodes=2 sets.unlabelled.frames=24
+sets.settling.episodes=2 sets.settling.frames=24 sets.unlabelled.episodes=2 sets.unlabelled.frames=24
 recipe=masked
 decoder.steps=2 decoder.batch=4 decoder.network.width=8
 """

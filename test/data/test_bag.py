@@ -1,106 +1,132 @@
-"""Protects bags without ROS: what is put in comes out, of a broken one what is whole, and what is not a bag is named."""
+"""Protects reading bags without ROS: MCAP and SQLite, files that break off, and what is said of those that hold nothing."""
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import struct
 from pathlib import Path
 
-import numpy as np
 import pytest
-from bags import START, Sent, header, image, joint_state, make, write_mcap, write_sqlite
+from hypothesis import given
+from hypothesis import strategies as st
+from mcap.writer import Writer as McapWriter
+from recordings import START, messages, write_bag
+from rosbags.rosbag2 import StoragePlugin, Writer
 
-from wm_core.data.bag import Bag, BagWriter
-from wm_core.data.bag_types import types_of
-from wm_core.data.errors import BagError
+from wm_core.data.bag import Bag, Heard
+from wm_core.data.errors import DatasetError, EpisodeError
+from wm_core.data.message_types import own, typestore
 
-
-def sent(count: int = 20) -> list[Sent]:
-    pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
-    found: list[Sent] = []
-    for index in range(count):
-        when = START + 0.1 * index
-        found.append(("/front", image(when, pixels), when + 0.004))
-        found.append(("/joint_states", joint_state(when + 0.05, ("a", "b"), (index, -index)), when + 0.051))
-    return found
+HEARD = messages(1.0)
 
 
-@pytest.mark.parametrize("write", [write_mcap, write_sqlite])
-def test_what_is_put_in_comes_out_in_order(write, tmp_path: Path) -> None:
-    made = sent()
-    bag = Bag(write(tmp_path / "bag", made))
-    assert bag.topics == {"/front": "sensor_msgs/msg/Image", "/joint_states": "sensor_msgs/msg/JointState"}
-    read = list(bag.messages())
-    assert [message.topic for message in read] == [topic for topic, _, _ in made]
-    np.testing.assert_allclose([message.received for message in read], [received for _, _, received in made], atol=1e-6)
-    np.testing.assert_allclose([message.stamp for message in read[::2]], [START + 0.1 * index for index in range(20)], atol=1e-6)
-    np.testing.assert_array_equal(read[0].content.data, made[0][1].data)
-    np.testing.assert_array_equal(read[3].content.position, [1.0, -1.0])
-    assert bag.broken is None
-    assert {message.topic for message in bag.messages(["/front"])} == {"/front"}
+def sqlite(path: Path) -> Path:
+    """The same messages as `ros2 bag record` keeps them in SQLite."""
+    with Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        connections = {}
+        for heard in HEARD:
+            if heard.topic not in connections:
+                connections[heard.topic] = writer.add_connection(heard.topic, heard.kind, typestore=typestore())
+            writer.write(connections[heard.topic], round(heard.received * 1e9), heard.data)
+    return path
 
 
-def test_a_single_file_is_a_bag_too(tmp_path: Path) -> None:
-    folder = write_mcap(tmp_path / "bag", sent())
-    assert len(list(Bag(next(folder.glob("*.mcap"))).messages())) == 40
-    (folder / "metadata.yaml").unlink()
-    assert len(list(Bag(folder).messages())) == 40
+def test_mcap_and_sqlite_hold_the_same_messages(tmp_path: Path) -> None:
+    ours, theirs = list(Bag(write_bag(tmp_path / "a.mcap", HEARD)).messages()), list(Bag(sqlite(tmp_path / "b")).messages())
+    assert [(h.topic, h.kind, h.data) for h in ours] == [(h.topic, h.kind, h.data) for h in HEARD]
+    assert sorted((h.topic, h.data) for h in theirs) == sorted((h.topic, h.data) for h in HEARD)
+    assert max(abs(a.received - b.received) for a, b in zip(ours, HEARD, strict=True)) < 1e-6
+    assert ours[0].stamp == pytest.approx(START, abs=0.1)
 
 
-def test_of_a_truncated_file_everything_before_the_break_is_read(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (200, 320, 3), dtype=np.uint8)
-    made = [("/front", image(START + index, pixels), START + index) for index in range(40)]  # several chunks
-    file = next(write_mcap(tmp_path / "bag", made).glob("*.mcap"))
-    whole = file.read_bytes()
-    file.write_bytes(whole[: len(whole) * 2 // 3])
-    for path in (file, file.parent):
-        bag = Bag(path)
-        read = list(bag.messages())
-        assert 15 <= len(read) < 40
-        np.testing.assert_allclose([message.received for message in read], START + np.arange(len(read)))
-        assert bag.broken is not None
-        assert f"after {len(read)} messages" in bag.broken
+def test_an_mcap_in_a_directory_of_its_own_is_a_bag(tmp_path: Path) -> None:
+    write_bag(tmp_path / "bag" / "bag_0.mcap", HEARD)
+    assert Bag(tmp_path / "bag").topic("joint_states") == "/joint_states"
 
 
-def test_our_own_messages_are_known_and_a_definition_in_the_bag_comes_first(tmp_path: Path) -> None:
-    status = make(
-        "wm_ros/msg/RecorderStatus",
-        header=header(START),
-        state=1,
-        episode=3,
-        frames=5,
-        streams=["a"],
-        rates=np.ones(1, np.float32),
-        drops=np.zeros(1, np.uint64),
-        ages=np.zeros(1, np.float32),
-        text="t",
-    )
-    message = next(Bag(write_mcap(tmp_path / "bag", [("/status", status, START)])).messages())
-    assert (message.content.episode, message.content.streams) == (3, ["a"])
-    other = types_of("int32 number", "wm_ros/msg/RecorderStatus")
-    assert [field[0] for field in other.get_msgdef("wm_ros/msg/RecorderStatus").fields] == ["number"]
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+def test_a_file_that_breaks_off_is_read_up_to_there_and_says_so(tmp_path: Path, share: float) -> None:
+    whole = write_bag(tmp_path / "a.mcap", HEARD * 30)  # several chunks
+    data = whole.read_bytes()
+    (tmp_path / "cut.mcap").write_bytes(data[: int(share * len(data))])
+    bag = Bag(tmp_path / "cut.mcap")
+    found = list(bag.messages())
+    assert "breaks off" in bag.broken
+    assert [h.data for h in found] == [h.data for h in (HEARD * 30)[: len(found)]]
 
 
-def test_what_is_not_a_bag_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BagError, match="no such bag"):
+@pytest.mark.parametrize("place", [0.1, 0.3, 0.6])
+def test_bytes_that_were_changed_are_not_taken_for_messages(tmp_path: Path, place: float) -> None:
+    data = bytearray(write_bag(tmp_path / "a.mcap", HEARD * 30).read_bytes())
+    middle = int(place * len(data))
+    data[middle : middle + 64] = bytes(64)
+    (tmp_path / "changed.mcap").write_bytes(data)
+    bag = Bag(tmp_path / "changed.mcap")
+    found = [h.data for h in bag.messages()]
+    assert found == [h.data for h in HEARD * 30][: len(found)]
+    assert "breaks off" in bag.broken or len(found) == 30 * len(HEARD), "what is missing is said"
+
+
+def test_the_parts_of_a_split_bag_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (10, 2, 0):
+        late = [Heard(h.topic, h.kind, h.received + number, h.data) for h in HEARD]
+        write_bag(tmp_path / "bag" / f"bag_{number}.mcap", late)
+    received = [h.received for h in Bag(tmp_path / "bag").messages()]
+    assert received == sorted(received)
+    assert len(received) == 3 * len(HEARD)
+
+
+def test_a_sqlite_file_without_its_directory_is_a_bag_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    file = next(sqlite(tmp_path / "b").glob("*.db3"))
+    bare = Path(shutil.copy(file, tmp_path / "bare.db3"))
+    assert len(list(Bag(bare).messages())) == len(HEARD)
+    bare.write_bytes(file.read_bytes()[:5000])
+    bag = Bag(bare)
+    assert len(list(bag.messages())) < len(HEARD)
+    assert "bare.db3 breaks off" in bag.broken
+
+
+def test_a_definition_that_a_bag_brings_is_what_its_messages_are_read_with(tmp_path: Path) -> None:
+    kind = own("SafetyStatus")  # as another version of it may have been
+    with (tmp_path / "old.mcap").open("wb") as file:
+        writer = McapWriter(file)
+        writer.start(profile="ros2")
+        channel = writer.register_channel("/status", "cdr", writer.register_schema(kind, "ros2msg", b"int32 number"))
+        writer.add_message(channel, 10**9, b"\x00\x01\x00\x00" + struct.pack("<i", 42), 10**9)
+        writer.finish()
+    (heard,) = Bag(tmp_path / "old.mcap").messages()
+    assert heard.message.number == 42
+
+
+def test_only_the_topics_that_are_asked_for_are_given_out(tmp_path: Path) -> None:
+    for path in (write_bag(tmp_path / "a.mcap", HEARD), sqlite(tmp_path / "b")):
+        assert {h.topic for h in Bag(path).messages(["/joint_states"])} == {"/joint_states"}
+        assert not list(Bag(path).messages(["/nothing"]))
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_message_are_an_error_with_its_type(data: bytes) -> None:
+    with contextlib.suppress(EpisodeError):  # and no other
+        Heard("/joint_states", "sensor_msgs/msg/JointState", 0.0, data).message  # noqa: B018
+
+
+def test_topics_are_found_in_any_namespace_and_named_when_there_are_none(tmp_path: Path) -> None:
+    bag = Bag(write_bag(tmp_path / "a.mcap", HEARD))
+    assert bag.topic("/safety_guard/commanded") == "/safety_guard/commanded"
+    assert bag.topic("image_raw") == "/camera/front/image_raw"
+    with pytest.raises(DatasetError, match=r"no topic 'joint_state'.*nearest: /joint_states"):
+        bag.topic("joint_state")
+
+
+def test_what_is_no_bag_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no such bag"):
         Bag(tmp_path / "none")
-    with pytest.raises(BagError, match="not a bag"):
-        Bag(tmp_path)
-    for name, content in (("empty.mcap", b""), ("other.mcap", b"nothing of the kind" * 20), ("other.db3", b"x" * 100), ("other.txt", b"x")):
-        path = tmp_path / name
-        path.write_bytes(content)
-        with pytest.raises(BagError, match=name):
-            Bag(path)
-    with pytest.raises(BagError, match="empty"):
-        Bag(write_mcap(tmp_path / "without", []))
-
-
-def test_a_topic_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:
-    bag = Bag(write_mcap(tmp_path / "bag", sent(2)))
-    with pytest.raises(BagError, match=r"/joint_state: nearest: /joint_states"):
-        bag.require(["/joint_state", "/front"])
-
-
-def test_a_message_that_is_not_of_its_type_is_an_error_with_its_topic(tmp_path: Path) -> None:
-    with BagWriter(tmp_path / "bag") as writer:
-        writer.write_bytes("/joint_states", "sensor_msgs/msg/JointState", b"\x00\x01\x00\x00\xff", START)
-    with pytest.raises(BagError, match="/joint_states"):
-        _ = next(Bag(tmp_path / "bag").messages()).content
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DatasetError, match="this is no bag"):
+        Bag(tmp_path / "folder")
+    with pytest.raises(DatasetError, match="is empty"):
+        Bag(write_bag(tmp_path / "empty.mcap", [])).require()
+    (tmp_path / "garbage.mcap").write_bytes(b"not an mcap at all" * 10)
+    with pytest.raises(DatasetError, match=r"is empty \(garbage.mcap breaks off"):
+        Bag(tmp_path / "garbage.mcap").require()

@@ -20,11 +20,12 @@ from wm_core.robot.proprioception import pose_of_row
 from wm_core.simulation.sim_config import SimConfig
 
 FRONT = "observation.images.front"
+KINDS = ("random", "waypoint", "pushing", "settling")
 DESCRIPTIONS = Path(__file__).resolve().parents[2] / "config" / "datasets"
 
 
 def only(kind: str) -> Shares:
-    return Shares(**{name: float(name == kind) for name in ("random", "waypoint", "pushing")})
+    return Shares(**{name: float(name == kind) for name in KINDS})
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def config(collect_config: CollectConfig) -> CollectConfig:
 
 @pytest.fixture(scope="module")
 def taken(config: CollectConfig, sim_config: SimConfig) -> dict[str, list[Take]]:
-    return {kind: list(takes(replace(config, motion=only(kind)), sim_config)) for kind in ("random", "waypoint", "pushing")}
+    return {kind: list(takes(replace(config, motion=only(kind)), sim_config)) for kind in KINDS}
 
 
 def test_the_actions_lead_from_every_state_to_the_next(taken: dict[str, list[Take]]) -> None:
@@ -79,6 +80,15 @@ def test_pushing_moves_objects(taken: dict[str, list[Take]]) -> None:
     for take in taken["pushing"]:
         places = take.episode.columns[OBJECT_STATE].reshape(-1, 2, 6)[:, :, :3]
         assert take.moved == pytest.approx(np.linalg.norm(places - places[0], axis=-1).max())
+
+
+def test_settling_comes_to_rest_and_stays_about_a_place(taken: dict[str, list[Take]], config: CollectConfig) -> None:
+    for take in taken["settling"]:
+        steps = np.linalg.norm(take.episode.columns[ACTION][:, :3], axis=1)
+        places = take.episode.columns[STATE][:, :3]
+        assert np.mean(steps < 0.1 * config.limits.step) > 0.25, "a good part of the rows hardly move"
+        assert np.linalg.norm(places[-8:] - places[-1], axis=1).max() < 0.06
+        assert steps[-4:].max() < config.limits.step
 
 
 def test_layouts_differ_and_objects_lie_on_the_table(taken: dict[str, list[Take]]) -> None:

@@ -15,7 +15,7 @@ from small_training import PROVENANCE, Synthetic, make_trainer, train_config
 from wm_core.errors import CheckpointError
 from wm_core.training import metrics_log
 from wm_core.training.errors import DivergenceError, TrainingError
-from wm_core.training.train_config import Stage
+from wm_core.training.train_config import OptimiserConfig, Stage
 from wm_core.training.trainer import Trainer
 from wm_core.world_model import checkpoint
 from wm_core.world_model.checkpoint import Checkpoint
@@ -30,10 +30,11 @@ def same(one: Checkpoint, other: Checkpoint) -> None:
     assert one.records == other.records
 
 
-@pytest.mark.parametrize("stopped", [3, 5])
-def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path, stopped: int) -> None:
+@pytest.mark.parametrize(("stopped", "kind"), [(3, "adamw"), (5, "adamw"), (4, "muon")])
+def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path, stopped: int, kind: str) -> None:
     stages = (Stage(0, (4, 8)), Stage(4, (8,), horizon=2, tau_min=0.2))
-    config = train_config(steps=7, batch=3, global_batch=6, curriculum=stages)
+    optimiser = OptimiserConfig(kind=kind, learning_rate=3e-3, warmup_steps=2)
+    config = train_config(steps=7, batch=3, global_batch=6, curriculum=stages, optimiser=optimiser)
     make_trainer(tmp_path / "whole", config).run(progress=False)
     make_trainer(tmp_path / "parts", config).run(until=stopped, progress=False)
     torch.manual_seed(999)  # whatever state the new process is in

@@ -10,7 +10,7 @@ from small_training import MODEL, OBJECTIVE, Synthetic, train_config
 from torch import nn
 
 from wm_core.errors import ConfigurationError
-from wm_core.training import optimiser as adam
+from wm_core.training import optimiser
 from wm_core.training import train_config as configured
 from wm_core.training.clips import measure, normalised
 from wm_core.training.errors import TrainingError
@@ -77,12 +77,14 @@ def test_draws_depend_on_the_batch_and_nothing_else() -> None:
     assert not torch.equal(once, torch.rand(4)), "processes draw apart"
 
 
-def test_only_matrices_of_linear_layers_decay() -> None:
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_only_matrices_of_linear_layers_decay(kind: str) -> None:
     network = Transformer(MODEL)
-    decaying, others = adam.build(network, OptimiserConfig(weight_decay=0.3)).param_groups
-    assert (decaying["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
+    parts = optimiser.build(network, OptimiserConfig(kind=kind, weight_decay=0.3)).parts
+    *decaying, others = (group for part in parts for group in part.param_groups)
+    assert ({group["weight_decay"] for group in decaying}, others["weight_decay"]) == ({0.3}, 0.0)
     linear = {id(module.weight) for module in network.modules() if isinstance(module, nn.Linear)}
-    assert {id(parameter) for parameter in decaying["params"]} == linear
+    assert {id(parameter) for group in decaying for parameter in group["params"]} == linear
     exempt = {id(parameter) for parameter in others["params"]}
     learned = (network.embedding.registers, network.embedding.start, network.embedding.action.null, network.embedding.signal.weight)
     assert all(id(parameter) in exempt for parameter in learned)

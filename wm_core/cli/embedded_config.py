@@ -25,11 +25,12 @@ class Sets:
     """The sets that are collected."""
 
     train: SetSize = setting("Labelled episodes that everything is trained on")
+    settling: SetSize = setting("Labelled episodes that come to a place and stay there, for the world model")
     held_out: SetSize = setting("Labelled episodes that nothing is trained on")
     unlabelled: SetSize = setting("Pictures alone, for the world model")
 
     def __post_init__(self) -> None:
-        seeds = [self.train.seed, self.held_out.seed, self.unlabelled.seed]
+        seeds = [self.train.seed, self.settling.seed, self.held_out.seed, self.unlabelled.seed]
         if len(set(seeds)) < len(seeds):
             raise ConfigurationError("two sets would hold the same episodes", got=f"seeds {seeds}", mend="sets.*.seed")
 

@@ -23,7 +23,7 @@ from wm_core.cli.embedded_config import EmbeddedConfig, SetSize, sorted_override
 from wm_core.cli.embedded_shipping import ship
 from wm_core.cli.shipped import config_folder
 from wm_core.cli.stage_record import Stage
-from wm_core.data.collect import CollectConfig, collect
+from wm_core.data.collect import CollectConfig, Shares, collect
 from wm_core.device import torch_device
 from wm_core.errors import WmError
 from wm_core.evaluation.evaluate import evaluate
@@ -90,6 +90,7 @@ class _Making:
         sets = self.config.sets
         wanted = {
             "embedded_arm": self._sized(sets.train),
+            "embedded_arm_settling": replace(self._sized(sets.settling), motion=Shares(0.0, 0.0, 0.0, settling=1.0)),
             "embedded_arm_held_out": self._sized(sets.held_out),
             "embedded_arm_unlabelled": replace(self._sized(sets.unlabelled), labelled=False),
         }

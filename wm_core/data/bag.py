@@ -1,185 +1,169 @@
-"""Bags of ROS 2 (sqlite3 or MCAP, a folder or a bare file), read and written without ROS; of a broken one, what is whole."""
+"""Reading bags without ROS: a rosbag2 directory (SQLite or MCAP) or a single file of either, up to where it breaks off."""
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+import struct
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
-from rosbags.interfaces import Connection, MessageDefinitionFormat
-from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer
-from rosbags.serde import SerdeError
-from rosbags.typesys import TypesysError
+import zstandard
+from mcap.exceptions import McapError
+from mcap.reader import make_reader
+from mcap.records import Channel, Message, Schema
+from mcap.stream_reader import CRCValidationError, StreamReader
+from rosbags.interfaces import MessageDefinitionFormat
+from rosbags.rosbag2 import Reader, ReaderError
 from rosbags.typesys.store import Typestore
 
-from wm_core.data.bag_stream import McapStream
-from wm_core.data.bag_types import known_types, types_of
-from wm_core.data.errors import BagError
+from wm_core.data import message_types
+from wm_core.data.errors import DatasetError
 from wm_core.errors import nearest
 
-NANOSECONDS = 1_000_000_000
-# What the package raises on a file that is not what it says.
-UNREADABLE = (ReaderError, OSError, sqlite3.DatabaseError, ValueError, IndexError, TypeError)
+NANO = 1e-9
+# What a file that was cut short or damaged makes a reader raise; RuntimeError is what the lz4 package raises.
+OF_FILES = (OSError, EOFError, struct.error, ValueError, RuntimeError, KeyError, IndexError, TypeError)
+BROKEN = (McapError, CRCValidationError, zstandard.ZstdError, ReaderError, sqlite3.Error, *OF_FILES)
 
 
 @dataclass(frozen=True)
-class Message:
-    """One message of a bag: when it was received, s, its CDR bytes, and what they say."""
+class Heard:
+    """One message as it was recorded: `received` (s), and its bytes; `types` are those its bag says it was written with."""
 
     topic: str
-    type: str
+    kind: str
     received: float
     data: bytes
-    types: Typestore
+    types: Typestore | None = field(default=None, compare=False, repr=False)
 
     @cached_property
-    def content(self) -> Any:
-        """The message with the fields of its definition; arrays of numbers are numpy arrays."""
-        try:
-            return self.types.deserialize_cdr(self.data, self.type)
-        except (SerdeError, TypesysError, KeyError, ValueError, IndexError, AssertionError, UnicodeDecodeError) as error:
-            raise BagError(f"a message on {self.topic} is not a {self.type}", got=f"{type(error).__name__}: {error}") from error
+    def message(self) -> Any:
+        """What the bytes say."""
+        return message_types.decoded(self.data, self.kind, self.types)
 
-    @cached_property
-    def stamp(self) -> float | None:
-        """The stamp of its header, s; None without a header, or where nobody set it."""
-        header = getattr(self.content, "header", None)
-        if header is None:
-            return None
-        return (header.stamp.sec + header.stamp.nanosec / NANOSECONDS) or None
+    @property
+    def stamp(self) -> float:
+        """When it was true (s): its header's stamp, or when it was received where there is none."""
+        header = getattr(self.message, "header", None)
+        stamp = 0.0 if header is None else message_types.seconds(header.stamp)
+        return stamp or self.received
 
 
+@dataclass
 class Bag:
-    """A bag that is open for reading. What cannot be read of it is told in `broken` once the messages before have been given out."""
+    """A recording on disk. `broken` says where reading ended early, once all has been read; empty: it is whole."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.broken: str | None = None
+    path: Path
+    broken: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
         if not self.path.exists():
-            raise BagError("no such bag", got=self.path, allowed="a folder that ros2 bag wrote, an .mcap or a .db3 file")
-        self._parts = _parts(self.path)
-        if not self.topics:
-            raise BagError("the bag is empty", got=self.path, allowed="at least one topic")
+            raise DatasetError(
+                "there is no such bag", got=self.path, allowed="a rosbag2 directory, or an .mcap or .db3 file", mend="correct the path"
+            )
+        if not self._files():
+            allowed = "metadata.yaml with .db3 files, or .mcap files"
+            raise DatasetError("this is no bag", got=self.path, allowed=allowed, mend="give the directory that `ros2 bag record` made")
 
     @cached_property
-    def topics(self) -> Mapping[str, str]:
-        """The type of the messages by topic."""
-        return {topic: kind for part in self._parts for topic, kind in part.topics.items()}
+    def topics(self) -> dict[str, str]:
+        """The topics that have messages, each with its type."""
+        found: dict[str, str] = {}
+        for file in self._files():
+            told = _summary(file) if file.suffix == ".mcap" else None
+            for topic, kind in (told or {heard.topic: heard.kind for heard in self._of(file, None)}).items():
+                found.setdefault(topic, kind)
+        return found
 
-    def require(self, topics: Collection[str], mend: str = "correct the topics") -> None:
-        """Raise a BagError that names the topics that the bag does not have, with the nearest that it has."""
-        missing = sorted(set(topics) - set(self.topics))
-        if missing:
-            allowed = "; ".join(f"{topic}: {nearest(topic, self.topics)}" for topic in missing)
-            raise BagError(f"the bag {self.path} lacks topics", got=", ".join(missing), allowed=allowed, mend=mend)
+    def require(self) -> None:
+        """Refuse a bag in which nothing was recorded."""
+        if not self.topics:
+            why = f" ({self.broken})" if self.broken else ""
+            raise DatasetError(f"the bag {self.path} is empty{why}", allowed="at least one message", mend="record again")
 
-    def messages(self, topics: Collection[str] | None = None) -> Iterator[Message]:
-        """The messages of all or of these topics in the order in which they were received, file by file."""
-        for part in self._parts:
-            yield from part.messages(topics)
-            self.broken = self.broken or part.broken
+    def topic(self, name: str) -> str:
+        """The bag's topic of this name, whatever namespace it was recorded in."""
+        tail = name.strip("/")
+        if f"/{tail}" in self.topics:
+            return f"/{tail}"
+        matching = [topic for topic in self.topics if topic.endswith(f"/{tail}")]
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            mend = "give the full name"
+            raise DatasetError(
+                f"several topics of {self.path} end with '{tail}'", got=", ".join(sorted(matching)), allowed="one", mend=mend
+            )
+        raise DatasetError(
+            f"{self.path} has no topic '{name}'", allowed=nearest(f"/{tail}", self.topics), mend="record it, or change the name"
+        )
 
+    def messages(self, topics: Collection[str] | None = None) -> Iterator[Heard]:
+        """The messages of all or of these topics as they were recorded; what cannot be read any more ends them, as `broken` says."""
+        self.broken = ""
+        for file in self._files():
+            yield from self._of(file, topics)
 
-class _Indexed:
-    """A bag or file that is whole, through its index."""
+    def _files(self) -> list[Path]:
+        if self.path.is_file():
+            return [self.path] if self.path.suffix in (".mcap", ".db3") else []
+        return sorted([*self.path.glob("*.mcap")] or [*self.path.glob("*.db3")], key=_number)
 
-    broken: str | None = None
-
-    def __init__(self, path: Path) -> None:
-        self._reader = Reader(path)
-        self._reader.open()
-        self._types = {connection.id: _types(connection) for connection in self._reader.connections}
-        self.topics = {connection.topic: connection.msgtype for connection in self._reader.connections}
-
-    def messages(self, topics: Collection[str] | None) -> Iterator[Message]:
-        wanted = [connection for connection in self._reader.connections if topics is None or connection.topic in topics]
-        if not wanted:
-            return
+    def _of(self, file: Path, topics: Collection[str] | None) -> Iterator[Heard]:
+        """The messages of one file. The files of a bag are read one by one, so that a bag without its metadata is read too."""
         try:
-            for connection, received, data in self._reader.messages(wanted):
-                yield Message(connection.topic, connection.msgtype, received / NANOSECONDS, bytes(data), self._types[connection.id])
-        except (ReaderError, sqlite3.DatabaseError, ValueError, EOFError) as error:
-            self.broken = f"{self._reader.path} cannot be read further: {error}"
+            yield from _of_mcap(file, topics) if file.suffix == ".mcap" else _of_sqlite(file, topics)
+        except BROKEN as error:
+            self.broken = f"{file.name} breaks off: {type(error).__name__} {error}".strip()
 
 
-class _Stream:
-    """An MCAP file without its end, from its beginning to the break."""
-
-    def __init__(self, path: Path) -> None:
-        self._stream = McapStream(path)
-        self.topics = {channel.topic: channel.type for channel in self._stream.channels()}
-        self.broken: str | None = None
-
-    def messages(self, topics: Collection[str] | None) -> Iterator[Message]:
-        types: dict[tuple[str, str], Typestore] = {}
-        for channel, received, data in self._stream.messages():
-            if topics is None or channel.topic in topics:
-                key = (channel.definition, channel.type)
-                if key not in types:
-                    types[key] = types_of(*key)
-                yield Message(channel.topic, channel.type, received / NANOSECONDS, data, types[key])
-        self.broken = self._stream.broken
+def _number(file: Path) -> tuple[list[int], str]:
+    """Split bags are numbered without leading zeros: the tenth comes after the second."""
+    return [int(digits) for digits in re.findall(r"\d+", file.stem)[-1:]], file.name
 
 
-def _parts(path: Path) -> list[_Indexed | _Stream]:
-    """One reader for a whole bag; for one without its metadata or its end, one for each file."""
-    if not path.is_dir():
-        return [_part(path)]
-    if (path / "metadata.yaml").is_file():
+def _summary(file: Path) -> dict[str, str] | None:
+    """The topics with messages, as the end of a file tells them; None where that end is missing."""
+    with file.open("rb") as stream:
         try:
-            return [_Indexed(path)]
-        except UNREADABLE as error:
-            wrong = str(error)
-    else:
-        wrong = "no metadata.yaml"
-    files = sorted([*path.glob("*.mcap"), *path.glob("*.db3")])
-    if not files:
-        raise BagError("the folder is not a bag", got=f"{path}: {wrong}", allowed="metadata.yaml with *.mcap or *.db3")
-    return [_part(file) for file in files]
+            summary = make_reader(stream).get_summary()
+        except BROKEN:
+            return None
+    if summary is None or summary.statistics is None or not summary.statistics.channel_message_counts:
+        return None
+    counts = summary.statistics.channel_message_counts
+    used = [channel for channel in summary.channels.values() if counts.get(channel.id) and channel.schema_id in summary.schemas]
+    return {channel.topic: summary.schemas[channel.schema_id].name for channel in used}
 
 
-def _part(file: Path) -> _Indexed | _Stream:
-    try:
-        return _Indexed(file)
-    except UNREADABLE as error:
-        if file.suffix != ".mcap":
-            raise BagError("the bag cannot be read", got=f"{file}: {error}", allowed="sqlite3 or MCAP of ROS 2") from error
-        return _Stream(file)
+def _of_mcap(file: Path, topics: Collection[str] | None) -> Iterator[Heard]:
+    schemas, channels = dict[int, Schema](), dict[int, tuple[str, str, Typestore | None]]()
+    with file.open("rb") as stream:
+        for record in StreamReader(stream, validate_crcs=True, record_size_limit=file.stat().st_size).records:
+            if isinstance(record, Schema):
+                schemas[record.id] = record
+            elif isinstance(record, Channel) and record.schema_id in schemas:
+                schema = schemas[record.schema_id]
+                text = schema.data.decode() if schema.encoding == "ros2msg" else ""
+                channels[record.id] = (record.topic, schema.name, message_types.brought(schema.name, text))
+            elif isinstance(record, Message) and record.channel_id in channels:
+                topic, kind, types = channels[record.channel_id]
+                if topics is None or topic in topics:
+                    yield Heard(topic, kind, record.log_time * NANO, record.data, types)
 
 
-def _types(connection: Connection) -> Typestore:
-    """Those the bag brings along, where it does: they are what the messages were written with."""
-    with_definition = connection.msgdef.format == MessageDefinitionFormat.MSG
-    return types_of(connection.msgdef.data if with_definition else "", connection.msgtype)
-
-
-class BagWriter:
-    """Writes a rosbag2 folder with one MCAP file; use it with `with`."""
-
-    def __init__(self, path: Path) -> None:
-        if path.exists():
-            raise BagError("there is something at the place of the new bag", got=path, mend="remove it, or give another place")
-        self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._connections: dict[str, Connection] = {}
-
-    def __enter__(self) -> BagWriter:
-        self._writer.open()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._writer.close()
-
-    def write(self, topic: str, message: Any, received: float) -> None:
-        """Append a message made with `known_types`, received at this time, s."""
-        kind = cast(str, message.__msgtype__)
-        self.write_bytes(topic, kind, bytes(known_types().serialize_cdr(message, kind)), received)
-
-    def write_bytes(self, topic: str, kind: str, data: bytes, received: float, types: Typestore | None = None) -> None:
-        """Append a message that is CDR already."""
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(topic, kind, typestore=types or known_types())
-        self._writer.write(self._connections[topic], round(received * NANOSECONDS), data)
+def _of_sqlite(file: Path, topics: Collection[str] | None) -> Iterator[Heard]:
+    with Reader(file) as reader:
+        wanted = [connection for connection in reader.connections if topics is None or connection.topic in topics]
+        types = {
+            connection.id: message_types.brought(connection.msgtype, connection.msgdef.data)
+            if connection.msgdef.format == MessageDefinitionFormat.MSG
+            else None
+            for connection in wanted
+        }
+        for connection, stamp, data in reader.messages(wanted) if wanted else ():
+            yield Heard(connection.topic, connection.msgtype, stamp * NANO, bytes(data), types[connection.id])

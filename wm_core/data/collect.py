@@ -7,7 +7,7 @@ pictures and nothing else that tells of the arm.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +37,19 @@ class Shares:
     random: float = setting("Share of episodes with smooth random motion", low=0.0, high=1.0)
     waypoint: float = setting("Share of episodes from waypoint to waypoint", low=0.0, high=1.0)
     pushing: float = setting("Share of episodes that push objects", low=0.0, high=1.0)
+    settling: float = setting("Share of episodes that come to a place and stay there", low=0.0, high=1.0, default=0.0)
 
     def __post_init__(self) -> None:
-        if self.random + self.waypoint + self.pushing <= 0.0:
+        if sum(self.parts().values()) <= 0.0:
             raise ConfigurationError("no kind of motion has a share", got=self, mend="raise one of motion.* in config/collect.yaml")
 
     def draw(self, generator: np.random.Generator) -> str:
-        shares = np.array([self.random, self.waypoint, self.pushing])
-        return str(generator.choice(["random", "waypoint", "pushing"], p=shares / shares.sum()))
+        shares = np.array(list(self.parts().values()))
+        return str(generator.choice(list(self.parts()), p=shares / shares.sum()))
+
+    def parts(self) -> dict[str, float]:
+        """Each kind's share."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

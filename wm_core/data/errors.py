@@ -15,7 +15,3 @@ class EpisodeError(DatasetError):
 
 class CacheError(DatasetError):
     """A token cache that is of another encoder, damaged, or cannot be written."""
-
-
-class BagError(DatasetError):
-    """A bag or journal that is missing, empty, damaged, or without what is looked for."""

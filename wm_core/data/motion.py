@@ -1,4 +1,4 @@
-"""Scripted motion of the embedded arm for collecting data: random, from waypoint to waypoint, and pushing objects.
+"""Scripted motion of the embedded arm for collecting data: random, from waypoint to waypoint, settling at places, and pushing objects.
 
 A motion says where an episode begins and, ten times a second, how the tool moves next. It sees the commanded pose and the objects, and
 draws from the generator it is given, so the same seed gives the same episode.
@@ -30,7 +30,7 @@ class MotionLimits:
 
     step: float = setting("Largest translation in one step", unit="m", low=0.001, high=0.1)
     turn: float = setting("Largest rotation in one step", unit="rad", low=0.0, high=0.5)
-    tilt: float = setting("Largest tilt of the tool away from straight down, about x and about y", unit="rad", low=0.0, high=0.3)
+    tilt: float = setting("Largest tilt of the tool away from straight down, about x and about y", unit="rad", low=0.0, high=0.4)
     yaw: float = setting("Largest rotation of the tool about the vertical", unit="rad", low=0.0, high=1.5)
 
 
@@ -168,6 +168,47 @@ class WaypointMotion:
         self._gripper = 1.0 - self._gripper if draw.random() < 0.3 else self._gripper
 
 
+class SettlingMotion:
+    """Come to a place from a little way off, ever slower, and stay there with small corrections, as an arm does that nears its goal.
+
+    Each row goes a share of the way that is left; where a few rows later the tool is near, another place close by is drawn.
+    """
+
+    AROUND = (0.10, 0.02)  # metres from the first place, and from one place to the next, at most
+    TURNED = (0.3, 0.05)  # the same in shares of the largest turns
+
+    task = "settle at a place"
+
+    def __init__(self, space: Space, generator: Generator) -> None:
+        self._space, self._generator = space, generator
+        self._gripper = float(generator.random() < 0.5)
+        self._share = generator.uniform(0.15, 0.6)
+        self._left = 0  # rows until another place is drawn
+
+    def begin(self, situation: Situation) -> tuple[Array, float]:
+        self._goal = self._space.draw(self._generator, situation.objects)
+        begin = self._near(self._goal, self.AROUND[0], self.TURNED[0])
+        self._stay()
+        return begin, self._gripper
+
+    def step(self, situation: Situation) -> Delta:
+        if self._left == 0:
+            self._goal = self._near(self._goal, self.AROUND[1], self.TURNED[1])
+            self._stay()
+        self._left -= 1
+        limits, error = self._space.limits, rotation.pose_error(self._goal, situation.tool)
+        return Delta(shortened(self._share * error[:3], limits.step), shortened(self._share * error[3:], limits.turn), self._gripper)
+
+    def _stay(self) -> None:
+        self._left = int(self._generator.integers(4, 12))
+
+    def _near(self, pose: Array, way: float, turn: float) -> Array:
+        """A pose at most `way` m along each axis from another one, in the box, and turned by a share of the largest turns."""
+        place = pose[:3, 3] + self._generator.uniform(-way, way, 3)
+        turned = rotation.matrix(turn * self._space.draw_turn(self._generator)) @ pose[:3, :3]
+        return rotation.pose(np.clip(place, self._space.low, self._space.high), turned)
+
+
 class PushMotion:
     """Push an object through its middle, draw back, and push again, another object or another way; the fingers stay closed.
 
@@ -237,4 +278,5 @@ def kinds(names: tuple[str, ...]) -> dict[str, Callable[[Space, Generator], Moti
         "random": RandomMotion,
         "waypoint": WaypointMotion,
         "pushing": lambda space, generator: PushMotion(space, generator, names),
+        "settling": SettlingMotion,
     }

@@ -47,11 +47,15 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """AdamW with a linear warm-up and a cosine decay."""
+    """AdamW, or Muon beside it, with a linear warm-up and a cosine decay."""
 
+    kind: str = setting(
+        "adamw; or muon for the matrices inside the layers and AdamW for the rest", choices=("adamw", "muon"), default="adamw"
+    )
     learning_rate: float = setting("learning rate after the warm-up", low=0.0, high=1.0, default=1e-4)
     beta1: float = setting("decay of the mean gradient", low=0.0, high=0.9999, default=0.9)
     beta2: float = setting("decay of the mean squared gradient", low=0.0, high=0.99999, default=0.95)
+    momentum: float = setting("decay of muon's mean gradient", low=0.0, high=0.9999, default=0.95)
     weight_decay: float = setting("decay of the matrices; norms, biases and embeddings have none", low=0.0, high=10.0, default=0.1)
     clip: float = setting("largest norm of a gradient; a longer one is shortened to it", low=1e-6, high=1e6, default=1.0)
     warmup_steps: int = setting("steps over which the learning rate rises from 0", low=0, high=10_000_000, default=1000)
@@ -107,7 +111,7 @@ class TrainConfig:
     curriculum: tuple[Stage, ...] = setting(
         "stages in order; each has from_step, frames, and may have horizon, tau_min, tau_max, tau_power"
     )
-    optimiser: OptimiserConfig = setting("AdamW and its schedule", default=OptimiserConfig())
+    optimiser: OptimiserConfig = setting("the optimiser and its schedule", default=OptimiserConfig())
     rollout_weight: float = setting("weight of the rollout loss in the stages that have a horizon", low=0.0, high=100.0, default=1.0)
 
     def __post_init__(self) -> None:
@@ -121,6 +125,10 @@ class TrainConfig:
         if self.run.strategy == "fsdp" and any(stage.horizon for stage in self.curriculum):
             mend = "set the horizons to 0, or run.strategy: ddp"
             raise ConfigurationError("the rollout loss imagines with whole weights", got="run.strategy: fsdp", allowed="ddp", mend=mend)
+
+        if self.run.strategy == "fsdp" and self.optimiser.kind == "muon":
+            mend = "set optimiser.kind: adamw, or run.strategy: ddp"
+            raise ConfigurationError("muon turns whole matrices", got="run.strategy: fsdp", allowed="ddp", mend=mend)
 
     @property
     def world_model(self) -> WorldModelConfig:

@@ -12,8 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from wm_core.errors import CheckpointError
-from wm_core.training import optimiser as adam
-from wm_core.training import world_model_state
+from wm_core.training import optimiser, world_model_state
 from wm_core.training.clips import ClipSource, LatentClips, normalised
 from wm_core.training.distributed import ALONE, Processes, gradient_sync, spread, whole
 from wm_core.training.errors import DivergenceError, TrainingError
@@ -66,9 +65,9 @@ class Trainer:
         self.average.network.to(processes.device)
         self._student = spread(self.network, self.average.network, config.run.strategy, processes)
         self._teacher = cast(Transformer, self.average.network)
-        self._optimiser = adam.build(self.network, config.optimiser)
+        self._optimisers = optimiser.build(self.network, config.optimiser)
         if saved is not None:
-            adam.restore(self._optimiser, self.network, saved.tensors.get(world_model_state.STATE, {}))
+            optimiser.restore(self._optimisers, self.network, saved.tensors.get(world_model_state.STATE, {}))
         self._saving = Saving(config, self.statistics, provenance, folder)
         self._window = RunningMean(METRICS, processes)
 
@@ -100,8 +99,8 @@ class Trainer:
         """One update of the weights; sums and counts (2,) of what it saw."""
         seed_everything(self.config.run.seed, self.step, self.processes.rank)
         rate = learning_rate(self.step, self.config.run.steps, self.config.optimiser)
-        adam.set_learning_rate(self._optimiser, rate)
-        self._optimiser.zero_grad(set_to_none=True)
+        optimiser.set_learning_rate(self._optimisers, rate)
+        self._optimisers.zero_grad()
         terms, ids = dict[str, Tensor](), list[str]()
         for turn in range(self._accumulation):
             clips = next(batches)
@@ -113,7 +112,7 @@ class Trainer:
                 terms[name] = terms[name] + value if name in terms else value
         gradient = whole(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimiser.clip))
         self._require_finite(terms["loss"], gradient, tuple(ids))
-        self._optimiser.step()
+        self._optimisers.step()
         self.average.update(self.network)
         self.step += 1
         one = torch.ones_like(gradient)
@@ -123,7 +122,7 @@ class Trainer:
     def save(self, metrics: Mapping[str, float]) -> None:
         """A checkpoint of now."""
         progress = Progress(self.step, self.source.state_dict(), metrics)
-        world_model_state.save(self._saving, self.network, self.average, self._optimiser, progress, self.processes)
+        world_model_state.save(self._saving, self.network, self.average, self._optimisers, progress, self.processes)
 
     def _loss(self, clips: LatentClips, turn: int) -> Loss:
         number = (self.step * self._accumulation + turn) * self.processes.world + self.processes.rank

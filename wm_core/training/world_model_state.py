@@ -18,10 +18,10 @@ from torch import nn
 
 from wm_core import configuration
 from wm_core.errors import CheckpointError
-from wm_core.training import optimiser as adam
-from wm_core.training import train_config
+from wm_core.training import optimiser, train_config
 from wm_core.training.distributed import Processes, whole
 from wm_core.training.errors import TrainingError
+from wm_core.training.optimiser import Optimisers
 from wm_core.training.train_config import TrainConfig
 from wm_core.world_model import checkpoint
 from wm_core.world_model.checkpoint import Checkpoint, Provenance
@@ -57,13 +57,11 @@ def name_of(step: int) -> str:
     return f"step_{step:09d}"
 
 
-def save(
-    saving: Saving, network: nn.Module, average: Ema, optimiser: torch.optim.Optimizer, progress: Progress, processes: Processes
-) -> None:
+def save(saving: Saving, network: nn.Module, average: Ema, optimisers: Optimisers, progress: Progress, processes: Processes) -> None:
     """Write folder/step_...; all processes take part, the first one writes, and all fail if it cannot."""
     model = {name: whole(value) for name, value in network.state_dict().items()}
     ema = {name: whole(value) for name, value in average.network.state_dict().items()}
-    state = adam.state_of(optimiser, network)
+    state = optimiser.state_of(optimisers, network)
     error: CheckpointError | None = None
     if processes.first:
         records: dict[str, Any] = {
