@@ -1,6 +1,6 @@
 """How many times faster than it was recorded a bag becomes an episode: two cameras of 640x480 at 30 Hz, joints at 100 Hz, without ROS.
 
-    python benchmarks/from_bag.py FOLDER [--seconds 20]
+    python benchmarks/from_bag.py FOLDER [--seconds 20] [--quality 10]
 
 The pictures are smooth, move, and carry the noise of a sensor, because pictures without it are coded faster than a camera's are. Ends with
 a status other than 0 below the bar of 3. The import of the lerobot package, ten seconds that are paid once, is told apart.
@@ -58,17 +58,22 @@ def heard(seconds):
             yield Heard(f"/camera/{topic}/image_raw", TYPES[CAMERA][0], now, encoded(image(background, noise, number), TYPES[CAMERA][0]))
 
 
-def agreed():
+def agreed(quality):
     """The shipped contract with two fast cameras."""
-    streams = contract().config.streams
+    streams, video = contract().config.streams, contract().config.video
     front = replace(streams[0], rate=float(RATE), age=0.1)
-    return contract(fps=RATE, streams=(front, replace(front, name="side", topic="camera/side/image_raw"), *streams[1:]))
+    return contract(
+        fps=RATE,
+        video=replace(video, quality=quality),
+        streams=(front, replace(front, name="side", topic="camera/side/image_raw"), *streams[1:]),
+    )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--quality", type=int, default=contract().config.video.quality)
     arguments = parser.parse_args()
     bag = arguments.folder / "fast.mcap"
     with BagWriter(bag) as writer:
@@ -78,7 +83,7 @@ def main():
     import lerobot.datasets  # noqa: F401
 
     imported, busy = time.monotonic(), time.process_time()
-    from_bag(bag, agreed(), LABELS, arguments.folder / "set", print)
+    from_bag(bag, agreed(arguments.quality), LABELS, arguments.folder / "set", print)
     took, busy = time.monotonic() - imported, time.process_time() - busy
     print(f"import {imported - began:.1f} s; {arguments.seconds:g} s of bag in {took:.1f} s ({busy:.1f} s of a core)")
     print(f"{arguments.seconds / took:.2f} x real time; {2.0 * arguments.seconds / busy:.2f} x on two cores that nobody else uses")

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[1] / "test" / "data")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "data"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import lerobot.datasets  # noqa: E402, F401 before any fork: ten seconds
-from recordings import contract, messages, write_journal  # noqa: E402
+import lerobot.datasets  # noqa: F401 before any fork: ten seconds
+from recordings import contract, messages, write_journal
 
-from wm_core.data import dataset_growth, journal, metadata  # noqa: E402
-from wm_core.data.export import export  # noqa: E402
+from wm_core.data import dataset_growth, journal, metadata
+from wm_core.data.export import export
 
 
 def killed(dataset, generator, longest):

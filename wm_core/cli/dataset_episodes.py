@@ -6,15 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from wm_core.cli.recording_contract import add_contract, contract_of
+
 
 def add(actions: Any) -> None:
     """The arguments of all."""
     bag = actions.add_parser("from-bag", help="add what bags hold to a dataset, an episode each")
     bag.add_argument("bags", type=Path, nargs="+", metavar="BAG", help="a rosbag2 directory (MCAP or SQLite), or an .mcap file")
     bag.add_argument("--out", type=Path, required=True, help="directory of the dataset; it grows if it is there")
-    bag.add_argument("--contract", type=Path, help="what is read (default: the shipped config/record_lerobot.yaml)")
-    bag.add_argument("--robot", type=Path, help="robot file (default: the shipped config/ur5e.yaml)")
-    bag.add_argument("--urdf", type=Path, help="the robot's URDF (default: the bag's robot_description, else the embedded arm's)")
+    add_contract(bag)
     bag.add_argument("--task", help="what is being done, in words (default: the contract's)")
     bag.add_argument("--success", choices=("unknown", "failure", "succeeded"), default="unknown")
     bag.set_defaults(run=run_from_bag)
@@ -46,28 +46,16 @@ def add(actions: Any) -> None:
 
 def run_from_bag(chosen: argparse.Namespace) -> int:
     """Each bag is an episode, or an error and no change to the dataset."""
-    from wm_core import configuration
-    from wm_core.cli.shipped import shipped
     from wm_core.data.bag import Bag
     from wm_core.data.export import from_bag
     from wm_core.data.journal import Labels
-    from wm_core.data.recording_config import Contract, RecordingConfig
-    from wm_core.robot.robot_config import RobotConfig
 
-    config = configuration.read(RecordingConfig, chosen.contract or shipped("record_lerobot.yaml"))
-    robot = configuration.read(RobotConfig, chosen.robot or shipped("ur5e.yaml"))
-    labels = Labels(chosen.task or config.task, chosen.success, config.robot, config.workspace)
     for bag in chosen.bags:
-        urdf = chosen.urdf.read_text(encoding="utf-8") if chosen.urdf else _description(Bag(bag))
-        from_bag(bag, Contract(config, urdf, robot.base_link, robot.tool_link), labels, chosen.out, print)
+        contract = contract_of(chosen, Bag(bag))
+        config = contract.config
+        labels = Labels(chosen.task or config.task, chosen.success, config.robot, config.workspace)
+        from_bag(bag, contract, labels, chosen.out, print)
     return 0
-
-
-def _description(bag: Any) -> str:
-    from wm_core.simulation import arm
-
-    told = (heard.message.data for heard in bag.messages() if heard.topic.endswith("/robot_description"))
-    return str(next(told, "")) or arm.urdf()
 
 
 def run_to_bag(chosen: argparse.Namespace) -> int:

@@ -6,6 +6,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from wm_core.data import metadata
 from wm_core.data.dataset_growth import Said, keep, labels
 from wm_core.data.errors import DatasetError
@@ -23,6 +26,7 @@ def merge(parts: Sequence[Path], out: Path) -> int:
 
         names = [f"local/{part.name}" for part in parts]
         aggregate_datasets(names, f"local/{out.name}", [part.resolve() for part in parts], place)
+        _tell_where_episodes_are(place)
 
     said = [one for part in parts for one in labels(part)]
     _made(out, make, said)
@@ -47,6 +51,18 @@ def delete(dataset: Path, episodes: Sequence[int], out: Path) -> int:
     left = [said for index, said in enumerate(known) if index not in set(episodes)]
     _made(out, make, left)
     return len(left)
+
+
+def _tell_where_episodes_are(place: Path) -> None:
+    """Each row of the table of episodes names its own file; the package leaves the names that the parts had."""
+    for path in sorted((place / "meta" / "episodes").glob("chunk-*/file-*.parquet")):
+        table = pq.read_table(path)
+        for what, part in (("chunk_index", path.parent.name), ("file_index", path.stem)):
+            name, number = f"meta/episodes/{what}", int(part.rpartition("-")[2])
+            if name in table.column_names:
+                column = pa.array([number] * len(table), type=table.schema.field(name).type)
+                table = table.set_column(table.column_names.index(name), name, column)
+        pq.write_table(table, path)
 
 
 def _made(out: Path, make: Callable[[Path], None], said: list[Said]) -> None:

@@ -1,0 +1,38 @@
+"""The contract that a verb reads bags by: a recording configuration, and the robot of a robot file, a URDF or the bag itself."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wm_core.data.recording_config import Contract
+
+
+def add_contract(parser: argparse.ArgumentParser) -> None:
+    """--contract, --robot and --urdf."""
+    parser.add_argument("--contract", type=Path, help="what is read (default: the shipped config/record_lerobot.yaml)")
+    parser.add_argument("--robot", type=Path, help="robot file (default: the shipped config/ur5e.yaml)")
+    parser.add_argument("--urdf", type=Path, help="the robot's URDF (default: the bag's robot_description, else the embedded arm's)")
+
+
+def contract_of(chosen: argparse.Namespace, bag: Any) -> Contract:
+    """The contract for a bag."""
+    from wm_core import configuration
+    from wm_core.cli.shipped import shipped
+    from wm_core.data.recording_config import Contract, RecordingConfig
+    from wm_core.robot.robot_config import RobotConfig
+
+    config = configuration.read(RecordingConfig, chosen.contract or shipped("record_lerobot.yaml"))
+    robot = configuration.read(RobotConfig, chosen.robot or shipped("ur5e.yaml"))
+    urdf = chosen.urdf.read_text(encoding="utf-8") if chosen.urdf else _description(bag)
+    return Contract(config, urdf, robot.base_link, robot.tool_link)
+
+
+def _description(bag: Any) -> str:
+    from wm_core.simulation import arm
+
+    topics = [topic for topic in bag.topics if topic.endswith("/robot_description")]
+    told = (heard.message.data for heard in bag.messages(topics))
+    return str(next(told, "")) or arm.urdf()

@@ -1,0 +1,132 @@
+"""What a recording holds for a model: frames as tokens, where the arm was told to be, when each came; from a bag or from topics."""
+
+from __future__ import annotations
+
+import time
+from bisect import insort
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wm_core.data.bag import Bag, Heard
+from wm_core.data.footage import picture_of
+from wm_core.data.picture import Picture
+from wm_core.data.recording_config import CAMERA, COMMANDED, GUARD, Contract
+from wm_core.errors import WmError
+from wm_core.evaluation.errors import EvaluationError
+from wm_core.planning.history import History, Reading
+from wm_core.robot.kinematics import Kinematics
+from wm_core.robot.rotation import Array
+from wm_core.robot.urdf import read_chain
+from wm_core.vision.encoder import Encoder
+
+GRIPPER = "gripper"
+KEPT = 600  # pictures kept for strips; the tokens are kept of all
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture as tokens (P, D): when it was taken and when it came (s)."""
+
+    stamp: float
+    received: float
+    latents: Tensor
+
+
+@dataclass
+class Replay:
+    """Fills with every message that is heard, in any order; what cannot be used is counted by reason in `missed`."""
+
+    encoder: Encoder
+    contract: Contract
+    frames: list[Frame] = field(default_factory=list)
+    readings: dict[float, tuple[Reading, Array]] = field(default_factory=dict)
+    guard: list[tuple[float, bool]] = field(default_factory=list)  # scale, and whether a limit cut
+    pictures: dict[float, Picture] = field(default_factory=dict)
+    missed: dict[str, int] = field(default_factory=dict)
+    encoding: list[float] = field(default_factory=list)  # s of each frame
+
+    def __post_init__(self) -> None:
+        contract = self.contract
+        self._kinematics = Kinematics(read_chain(contract.urdf, contract.base_link, contract.tool_link))
+        self._size: tuple[int, ...] | None = None
+        self._known: set[float] = set()
+
+    def hear(self, heard: Heard, kind: str) -> None:
+        """A message of a stream of this kind of the contract."""
+        try:
+            if kind == CAMERA:
+                self.see(picture_of(heard), heard.stamp, heard.received)
+            elif kind == COMMANDED:
+                message = heard.message
+                self.feel(dict(zip(message.name, message.position, strict=False)), heard.stamp)
+            elif kind == GUARD:
+                self.guard.append((float(heard.message.scale), len(heard.message.active_limits) > 0))
+        except WmError as error:
+            self.miss(error.what)
+
+    def see(self, picture: Picture, stamp: float, received: float) -> None:
+        """A frame of the camera (H, W, 3)."""
+        self._size = self._size or picture.shape
+        if picture.shape != self._size:
+            self.miss("a frame of another size than the first")
+            return
+        if stamp in self._known:
+            self.miss("a frame whose stamp came before")
+            return
+        began = time.perf_counter()
+        latents = self.encoder(torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None]).patches[0].cpu()
+        self.encoding.append(time.perf_counter() - began)
+        self._known.add(stamp)
+        insort(self.frames, Frame(stamp, received, latents), key=lambda frame: frame.stamp)
+        if len(self.pictures) < KEPT:
+            self.pictures[stamp] = picture
+
+    def feel(self, joints: dict[str, float], stamp: float) -> None:
+        """Where the guard told the joints to be, rad, and the gripper."""
+        names = self._kinematics.names
+        if not set(names) <= set(joints) or not np.isfinite([joints[name] for name in names]).all():
+            self.miss("a word of the guard without the arm's joints")
+            return
+        values = np.array([joints[name] for name in names])
+        opening = float(joints.get(GRIPPER, self.contract.config.opening))
+        self.readings[stamp] = Reading(stamp, self._kinematics.tool_pose(values), opening), values
+
+    def miss(self, why: str) -> None:
+        self.missed[why] = self.missed.get(why, 0) + 1
+
+    def history(self) -> History:
+        """All of it, as the controller keeps the newest part."""
+        history = History(np.inf)
+        for frame in self.frames:
+            history.see(frame.stamp, frame.latents)
+        for stamp in sorted(self.readings):
+            history.feel(self.readings[stamp][0])
+        return history
+
+    def joints_at(self, stamp: float) -> Array | None:
+        """Where the joints were told to be by the newest word that is not later."""
+        earlier = [known for known in self.readings if known <= stamp]
+        return self.readings[max(earlier)][1] if earlier else None
+
+
+def replayed(bag: Bag, encoder: Encoder, contract: Contract) -> Replay:
+    """A whole bag, from the file alone; it must hold frames and words of the guard."""
+    bag.require()
+    wanted = [stream for stream in (*contract.config.cameras[:1], contract.config.of(COMMANDED)) if stream is not None]
+    streams = {bag.topic(stream.topic): stream.kind for stream in wanted}
+    guard = contract.config.of(GUARD)
+    if guard is not None and any(topic.endswith(f"/{guard.topic}") for topic in bag.topics):
+        streams[bag.topic(guard.topic)] = GUARD
+    replay = Replay(encoder, contract)
+    for heard in bag.messages():
+        if heard.topic in streams:
+            replay.hear(heard, streams[heard.topic])
+    if bag.broken:
+        replay.miss(bag.broken)
+    if not replay.frames:
+        got = "; ".join(f"{count} x {why}" for why, count in replay.missed.items()) or "no frame"
+        raise EvaluationError(f"no frame of {bag.path} can be used", got=got, allowed="pictures of the encoder's size")
+    return replay
