@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: a wheel carries config/, launch/ and models/ to share/wm_ros, where colcon puts them."""
+"""What pyproject.toml cannot say: a wheel carries config/, launch/, models/ and msg/ to share/wm_ros, where colcon puts them."""
 
 from pathlib import Path
 
@@ -7,9 +7,8 @@ from setuptools import setup
 
 def shared_files() -> list[tuple[str, list[str]]]:
     """(destination below the prefix, files) of each folder that holds files."""
-    folders = [
-        folder for top in ("config", "launch", "models") for folder in (Path(top), *Path(top).rglob("*")) if folder.name != "__pycache__"
-    ]
+    tops = [Path(top) for top in ("config", "launch", "models", "msg")]
+    folders = [folder for top in tops for folder in (top, *top.rglob("*")) if folder.name != "__pycache__"]
     files = {folder: sorted(str(path) for path in folder.iterdir() if path.is_file()) for folder in folders if folder.is_dir()}
     return [(f"share/wm_ros/{folder.as_posix()}", names) for folder, names in files.items() if names]
 

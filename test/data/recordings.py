@@ -96,7 +96,7 @@ def write_bag(path: Path, heard: Iterable[Heard]) -> Path:
     """An MCAP of these messages."""
     with BagWriter(path) as writer:
         for one in heard:
-            writer.write(one, one.stamp)
+            writer.write(one, one.received)
     return path
 
 

@@ -58,6 +58,23 @@ def test_a_camera_that_jitters_about_the_clock_loses_no_frame_and_repeats_none()
     assert len(rows) >= 299
 
 
+@given(st.lists(st.floats(0.0, 100.0), max_size=60))
+def test_of_stamps_in_any_order_a_longest_growing_part_is_kept(stamps: list[float]) -> None:
+    kept = alignment.growing(np.array(stamps))
+    assert np.all(np.diff(kept) > 0)
+    assert np.all(np.diff(np.array(stamps)[kept]) > 0.0)
+    longest = [1] * len(stamps)  # a second computation, by hand and slow
+    for index, stamp in enumerate(stamps):
+        longest[index] = 1 + max((longest[before] for before in range(index) if stamps[before] < stamp), default=0)
+    assert len(kept) == max(longest, default=0)
+
+
+@given(GAPS)
+def test_what_lies_far_from_the_rest_is_not_together_with_it(gaps: list[float]) -> None:
+    stamps = stamps_of(gaps)
+    assert np.array_equal(alignment.together(np.append(stamps, stamps[-1] + 61.0), 60.0), np.arange(len(stamps)))
+
+
 def test_streams_without_a_time_in_common_make_no_episode() -> None:
     with pytest.raises(EpisodeError, match="no time in common"):
         alignment.ticks(2.0, 1.0, 10.0)

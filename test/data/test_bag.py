@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import struct
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mcap.writer import Writer as McapWriter
 from recordings import START, messages, write_bag
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from wm_core.data.bag import Bag
-from wm_core.data.errors import DatasetError
-from wm_core.data.message_types import typestore
+from wm_core.data.bag import Bag, Heard
+from wm_core.data.errors import DatasetError, EpisodeError
+from wm_core.data.message_types import own, typestore
 
 HEARD = messages(1.0)
 
@@ -48,6 +54,61 @@ def test_a_file_that_breaks_off_is_read_up_to_there_and_says_so(tmp_path: Path, 
     found = list(bag.messages())
     assert "breaks off" in bag.broken
     assert [h.data for h in found] == [h.data for h in (HEARD * 30)[: len(found)]]
+
+
+@pytest.mark.parametrize("place", [0.1, 0.3, 0.6])
+def test_bytes_that_were_changed_are_not_taken_for_messages(tmp_path: Path, place: float) -> None:
+    data = bytearray(write_bag(tmp_path / "a.mcap", HEARD * 30).read_bytes())
+    middle = int(place * len(data))
+    data[middle : middle + 64] = bytes(64)
+    (tmp_path / "changed.mcap").write_bytes(data)
+    bag = Bag(tmp_path / "changed.mcap")
+    found = [h.data for h in bag.messages()]
+    assert found == [h.data for h in HEARD * 30][: len(found)]
+    assert "breaks off" in bag.broken or len(found) == 30 * len(HEARD), "what is missing is said"
+
+
+def test_the_parts_of_a_split_bag_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (10, 2, 0):
+        late = [Heard(h.topic, h.kind, h.received + number, h.data) for h in HEARD]
+        write_bag(tmp_path / "bag" / f"bag_{number}.mcap", late)
+    received = [h.received for h in Bag(tmp_path / "bag").messages()]
+    assert received == sorted(received)
+    assert len(received) == 3 * len(HEARD)
+
+
+def test_a_sqlite_file_without_its_directory_is_a_bag_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    file = next(sqlite(tmp_path / "b").glob("*.db3"))
+    bare = Path(shutil.copy(file, tmp_path / "bare.db3"))
+    assert len(list(Bag(bare).messages())) == len(HEARD)
+    bare.write_bytes(file.read_bytes()[:5000])
+    bag = Bag(bare)
+    assert len(list(bag.messages())) < len(HEARD)
+    assert "bare.db3 breaks off" in bag.broken
+
+
+def test_a_definition_that_a_bag_brings_is_what_its_messages_are_read_with(tmp_path: Path) -> None:
+    kind = own("SafetyStatus")  # as another version of it may have been
+    with (tmp_path / "old.mcap").open("wb") as file:
+        writer = McapWriter(file)
+        writer.start(profile="ros2")
+        channel = writer.register_channel("/status", "cdr", writer.register_schema(kind, "ros2msg", b"int32 number"))
+        writer.add_message(channel, 10**9, b"\x00\x01\x00\x00" + struct.pack("<i", 42), 10**9)
+        writer.finish()
+    (heard,) = Bag(tmp_path / "old.mcap").messages()
+    assert heard.message.number == 42
+
+
+def test_only_the_topics_that_are_asked_for_are_given_out(tmp_path: Path) -> None:
+    for path in (write_bag(tmp_path / "a.mcap", HEARD), sqlite(tmp_path / "b")):
+        assert {h.topic for h in Bag(path).messages(["/joint_states"])} == {"/joint_states"}
+        assert not list(Bag(path).messages(["/nothing"]))
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_message_are_an_error_with_its_type(data: bytes) -> None:
+    with contextlib.suppress(EpisodeError):  # and no other
+        Heard("/joint_states", "sensor_msgs/msg/JointState", 0.0, data).message  # noqa: B018
 
 
 def test_topics_are_found_in_any_namespace_and_named_when_there_are_none(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from recordings import CONFIG, LABELS, contract, messages, picture_at, write_bag, write_journal
 
 from wm_core import configuration
-from wm_core.data import dataset_edit, dataset_growth, journal
+from wm_core.data import dataset_edit, dataset_growth, journal, metadata
 from wm_core.data.bag import Bag
 from wm_core.data.dataset_config import DatasetConfig
 from wm_core.data.errors import DatasetError
@@ -166,6 +167,27 @@ def test_a_kill_between_the_renames_is_mended(dataset: Path, tmp_path: Path) -> 
     dataset_growth.mended(tmp_path / "set")
     assert dataset_growth.labels(tmp_path / "set") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
+
+
+def test_readers_of_lerobot_find_what_was_said_beside_each_episode(dataset: Path) -> None:
+    from lerobot.datasets import LeRobotDataset
+
+    episodes = LeRobotDataset("local/set", root=dataset, video_backend="pyav").meta.episodes
+    said = dataset_growth.labels(dataset)
+    for word in ("success", "robot", "workspace"):
+        assert list(episodes[word]) == [one[word] for one in said]
+
+
+def test_processes_that_change_one_dataset_take_turns(dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset, tmp_path / "set")
+    code = "import sys; from pathlib import Path; from wm_core.data.dataset_growth import relabel; "
+    code += "[relabel(Path(sys.argv[1]), int(sys.argv[2]), {'task': f'{sys.argv[2]} {n}'}) for n in range(20)]"
+    command = [sys.executable, "-c", code, str(tmp_path / "set")]
+    running = [subprocess.Popen([*command, str(index)], cwd=ROOT) for index in range(3)]
+    while any(process.poll() is None for process in running):
+        assert len(metadata.load(tmp_path / "set")) == 3, "it can be read at any moment"
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert [one["task"] for one in dataset_growth.labels(tmp_path / "set")] == ["0 19", "1 19", "2 19"]
 
 
 @pytest.fixture(scope="module")

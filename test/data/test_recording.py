@@ -107,6 +107,35 @@ def test_a_picture_of_another_size_a_stamp_that_goes_back_and_a_nan_enter_no_row
         assert np.array_equal(found.episode.images[FRONT][row], picture_at(float(stamp)))
 
 
+@pytest.mark.parametrize("wrong", [-1e6, 1e6, 30.0])
+@pytest.mark.parametrize("place", [0, 10, -1])
+def test_one_wrong_stamp_costs_its_own_message_alone(tmp_path: Path, wrong: float, place: int) -> None:
+    heard = messages(2.0)
+    at = [index for index, each in enumerate(heard) if each.topic == IMAGES][place]
+    plain = made(tmp_path, heard)
+    stamp = heard[at].stamp
+    moved = one(image(stamp), CAMERA, IMAGES, stamp)
+    message = moved.message
+    message.header.stamp.sec = max(int(stamp + wrong), 1)
+    heard[at] = Heard(IMAGES, moved.kind, moved.received, encoded(message, moved.kind))
+    if (wrong, place) == (30.0, -1):
+        return  # nothing tells a last message that is late from one that is wrong; its row is marked as the others are
+    (tmp_path / "moved").mkdir()
+    found = made(tmp_path / "moved", heard)
+    assert len(plain.episode) - 1 <= len(found.episode) <= len(plain.episode)
+    assert "a stamp" in " ".join(found.faults)
+
+
+def test_bytes_that_are_no_message_enter_no_row(tmp_path: Path) -> None:
+    heard = messages(2.0)
+    for topic in (IMAGES, "/joint_states", "/safety_guard/status"):
+        at = [index for index, each in enumerate(heard) if each.topic == topic][3]
+        heard[at] = Heard(topic, heard[at].kind, heard[at].received, heard[at].data[:9])
+    found = made(tmp_path, heard)
+    assert sum("is not the" in fault for fault in found.faults) == 3
+    found.episode.check()
+
+
 def test_joints_are_found_by_name_in_any_order_and_company(tmp_path: Path) -> None:
     def shuffled(heard: Heard) -> Heard:
         if heard.kind != TYPES[COMMANDED][0]:

@@ -21,7 +21,21 @@ CMAKE = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
 # Import -> key of the system; a ROS package's key is its import name.
 SYSTEM_KEYS = {"cv2": "python3-opencv", "matplotlib": "python3-matplotlib", "numpy": "python3-numpy", "yaml": "python3-yaml"}
 # Imports that no system key brings: pip does, as docs/system_ros.md says.
-FROM_PIP = {"av", "daqp", "mujoco", "onnx", "onnxruntime", "pyarrow", "safetensors", "timm", "torch", "tqdm"}
+FROM_PIP = {
+    "av",
+    "daqp",
+    "mcap",
+    "mujoco",
+    "onnx",
+    "onnxruntime",
+    "pyarrow",
+    "rosbags",
+    "safetensors",
+    "timm",
+    "torch",
+    "tqdm",
+    "zstandard",
+}
 # These need a numpy that the system's packages break on, so they have an environment of their own.
 APART = {"datasets", "lerobot"}
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}

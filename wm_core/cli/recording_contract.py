@@ -33,5 +33,6 @@ def contract_of(chosen: argparse.Namespace, bag: Any) -> Contract:
 def _description(bag: Any) -> str:
     from wm_core.simulation import arm
 
-    told = (heard.message.data for heard in bag.messages() if heard.topic.endswith("/robot_description"))
+    topics = [topic for topic in bag.topics if topic.endswith("/robot_description")]
+    told = (heard.message.data for heard in bag.messages(topics))
     return str(next(told, "")) or arm.urdf()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,8 +43,24 @@ def ages(stamps: Times, chosen: Indices, rows: Times) -> Times:
     return np.where(chosen >= 0, rows - stamps[np.maximum(chosen, 0)], np.inf) if len(stamps) else np.full(len(rows), np.inf)
 
 
-def in_order(stamps: Times) -> NDArray[np.bool_]:
-    """Which of the stamps are later than all before them and finite: the others went back in time."""
-    finite = np.where(np.isfinite(stamps), stamps, -np.inf)
-    before = np.maximum.accumulate(np.concatenate([[-np.inf], finite[:-1]])) if len(stamps) else finite
-    return finite > before
+def growing(stamps: Times) -> Indices:
+    """Which to keep so that the stamps grow and the most are kept: the longest growing subsequence, as indices."""
+    ends: list[float] = []  # the smallest stamp that a growing run of each length ends with
+    places: list[int] = []
+    before = np.full(len(stamps), -1, dtype=np.int64)
+    for index, stamp in enumerate(stamps):
+        length = bisect_left(ends, stamp)
+        before[index] = places[length - 1] if length else -1
+        ends[length : length + 1] = [float(stamp)]
+        places[length : length + 1] = [index]
+    kept, at = [], places[-1] if places else -1
+    while at >= 0:
+        kept.append(at)
+        at = int(before[at])
+    return np.array(kept[::-1], dtype=np.int64)
+
+
+def together(stamps: Times, longest: float) -> Indices:
+    """The largest part of growing stamps without a gap of more than `longest` (s) in it, as indices."""
+    parts = np.split(np.arange(len(stamps)), np.flatnonzero(np.diff(stamps) > longest) + 1)
+    return max(parts, key=len)

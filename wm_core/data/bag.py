@@ -1,40 +1,49 @@
-"""Reading bags without ROS: a rosbag2 directory (SQLite or MCAP) or a single MCAP file, up to where it breaks off."""
+"""Reading bags without ROS: a rosbag2 directory (SQLite or MCAP) or a single file of either, up to where it breaks off."""
 
 from __future__ import annotations
 
+import re
+import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import zstandard
 from mcap.exceptions import McapError
+from mcap.reader import make_reader
 from mcap.records import Channel, Message, Schema
-from mcap.stream_reader import StreamReader
+from mcap.stream_reader import CRCValidationError, StreamReader
+from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.typesys.store import Typestore
 
 from wm_core.data import message_types
 from wm_core.data.errors import DatasetError
 from wm_core.errors import nearest
 
 NANO = 1e-9
-BROKEN = (McapError, ValueError, struct.error, EOFError, OSError)  # what a file that was cut short makes a reader raise
+# What a file that was cut short or damaged makes a reader raise; RuntimeError is what the lz4 package raises.
+OF_FILES = (OSError, EOFError, struct.error, ValueError, RuntimeError, KeyError, IndexError, TypeError)
+BROKEN = (McapError, CRCValidationError, zstandard.ZstdError, ReaderError, sqlite3.Error, *OF_FILES)
 
 
 @dataclass(frozen=True)
 class Heard:
-    """One message as it was recorded: `received` (s), and its bytes."""
+    """One message as it was recorded: `received` (s), and its bytes; `types` are those its bag says it was written with."""
 
     topic: str
     kind: str
     received: float
     data: bytes
+    types: Typestore | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def message(self) -> Any:
         """What the bytes say."""
-        return message_types.decoded(self.data, self.kind)
+        return message_types.decoded(self.data, self.kind, self.types)
 
     @property
     def stamp(self) -> float:
@@ -54,7 +63,7 @@ class Bag:
     def __post_init__(self) -> None:
         if not self.path.exists():
             raise DatasetError(
-                "there is no such bag", got=self.path, allowed="a rosbag2 directory, or an .mcap file", mend="correct the path"
+                "there is no such bag", got=self.path, allowed="a rosbag2 directory, or an .mcap or .db3 file", mend="correct the path"
             )
         if not self._files():
             allowed = "metadata.yaml with .db3 files, or .mcap files"
@@ -64,8 +73,10 @@ class Bag:
     def topics(self) -> dict[str, str]:
         """The topics that have messages, each with its type."""
         found: dict[str, str] = {}
-        for heard in self.messages():
-            found.setdefault(heard.topic, heard.kind)
+        for file in self._files():
+            told = _summary(file) if file.suffix == ".mcap" else None
+            for topic, kind in (told or {heard.topic: heard.kind for heard in self._of(file, None)}).items():
+                found.setdefault(topic, kind)
         return found
 
     def require(self) -> None:
@@ -91,45 +102,68 @@ class Bag:
             f"{self.path} has no topic '{name}'", allowed=nearest(f"/{tail}", self.topics), mend="record it, or change the name"
         )
 
-    def messages(self) -> Iterator[Heard]:
-        """All messages in the order in which they were recorded; what cannot be read any more ends them, and is said in `broken`."""
+    def messages(self, topics: Collection[str] | None = None) -> Iterator[Heard]:
+        """The messages of all or of these topics as they were recorded; what cannot be read any more ends them, as `broken` says."""
         self.broken = ""
         for file in self._files():
-            yield from self._of_mcap(file) if file.suffix == ".mcap" else self._of_sqlite()
+            yield from self._of(file, topics)
 
     def _files(self) -> list[Path]:
         if self.path.is_file():
-            return [self.path] if self.path.suffix == ".mcap" else []
-        files = sorted(self.path.glob("*.mcap"))
-        return files or sorted(self.path.glob("*.db3"))[:1]
+            return [self.path] if self.path.suffix in (".mcap", ".db3") else []
+        return sorted([*self.path.glob("*.mcap")] or [*self.path.glob("*.db3")], key=_number)
 
-    def _of_mcap(self, file: Path) -> Iterator[Heard]:
-        schemas, channels, known = dict[int, Schema](), dict[int, Channel](), set[int]()
-        with file.open("rb") as stream:
-            try:
-                for record in StreamReader(stream, record_size_limit=None).records:
-                    if isinstance(record, Schema):
-                        schemas[record.id] = record
-                    elif isinstance(record, Channel):
-                        channels[record.id] = record
-                    elif isinstance(record, Message) and record.channel_id in channels:
-                        channel = channels[record.channel_id]
-                        schema = schemas[channel.schema_id]
-                        if schema.id not in known:
-                            known.add(schema.id)
-                            if schema.encoding == "ros2msg":
-                                message_types.learn(schema.name, schema.data.decode())
-                        yield Heard(channel.topic, schema.name, record.log_time * NANO, record.data)
-            except BROKEN as error:
-                self.broken = f"{file.name} breaks off: {type(error).__name__} {error}".strip()
-
-    def _of_sqlite(self) -> Iterator[Heard]:
+    def _of(self, file: Path, topics: Collection[str] | None) -> Iterator[Heard]:
+        """The messages of one file. The files of a bag are read one by one, so that a bag without its metadata is read too."""
         try:
-            with Reader(self.path) as reader:
-                for connection in reader.connections:
-                    if connection.msgdef.data:
-                        message_types.learn(connection.msgtype, connection.msgdef.data)
-                for connection, stamp, data in reader.messages():
-                    yield Heard(connection.topic, connection.msgtype, stamp * NANO, bytes(data))
-        except ReaderError as error:
-            self.broken = f"cannot be read on: {error}"
+            yield from _of_mcap(file, topics) if file.suffix == ".mcap" else _of_sqlite(file, topics)
+        except BROKEN as error:
+            self.broken = f"{file.name} breaks off: {type(error).__name__} {error}".strip()
+
+
+def _number(file: Path) -> tuple[list[int], str]:
+    """Split bags are numbered without leading zeros: the tenth comes after the second."""
+    return [int(digits) for digits in re.findall(r"\d+", file.stem)[-1:]], file.name
+
+
+def _summary(file: Path) -> dict[str, str] | None:
+    """The topics with messages, as the end of a file tells them; None where that end is missing."""
+    with file.open("rb") as stream:
+        try:
+            summary = make_reader(stream).get_summary()
+        except BROKEN:
+            return None
+    if summary is None or summary.statistics is None or not summary.statistics.channel_message_counts:
+        return None
+    counts = summary.statistics.channel_message_counts
+    used = [channel for channel in summary.channels.values() if counts.get(channel.id) and channel.schema_id in summary.schemas]
+    return {channel.topic: summary.schemas[channel.schema_id].name for channel in used}
+
+
+def _of_mcap(file: Path, topics: Collection[str] | None) -> Iterator[Heard]:
+    schemas, channels = dict[int, Schema](), dict[int, tuple[str, str, Typestore | None]]()
+    with file.open("rb") as stream:
+        for record in StreamReader(stream, validate_crcs=True, record_size_limit=file.stat().st_size).records:
+            if isinstance(record, Schema):
+                schemas[record.id] = record
+            elif isinstance(record, Channel) and record.schema_id in schemas:
+                schema = schemas[record.schema_id]
+                text = schema.data.decode() if schema.encoding == "ros2msg" else ""
+                channels[record.id] = (record.topic, schema.name, message_types.brought(schema.name, text))
+            elif isinstance(record, Message) and record.channel_id in channels:
+                topic, kind, types = channels[record.channel_id]
+                if topics is None or topic in topics:
+                    yield Heard(topic, kind, record.log_time * NANO, record.data, types)
+
+
+def _of_sqlite(file: Path, topics: Collection[str] | None) -> Iterator[Heard]:
+    with Reader(file) as reader:
+        wanted = [connection for connection in reader.connections if topics is None or connection.topic in topics]
+        types = {
+            connection.id: message_types.brought(connection.msgtype, connection.msgdef.data)
+            if connection.msgdef.format == MessageDefinitionFormat.MSG
+            else None
+            for connection in wanted
+        }
+        for connection, stamp, data in reader.messages(wanted) if wanted else ():
+            yield Heard(connection.topic, connection.msgtype, stamp * NANO, bytes(data), types[connection.id])

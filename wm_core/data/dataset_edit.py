@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wm_core.data import metadata
-from wm_core.data.dataset_growth import RECORD, Said, labels
+from wm_core.data.dataset_growth import Said, keep, labels
 from wm_core.data.errors import DatasetError
-from wm_core.data.journal import write_whole
 
 
 def merge(parts: Sequence[Path], out: Path) -> int:
@@ -79,5 +78,5 @@ def _made(out: Path, make: Callable[[Path], None], said: list[Said]) -> None:
         shutil.rmtree(growing, ignore_errors=True)
         raise DatasetError(f"{out} could not be made", got=f"{type(error).__name__}: {error}") from error
     if any(said):
-        write_whole(growing / RECORD, said)
+        keep(growing, said)
     growing.rename(out)

@@ -1,52 +1,77 @@
 """A LeRobot dataset that grows by one episode at a time, and is whole at any moment.
 
-The episode is added to a twin of the dataset, whose videos and tables are hard links and whose metadata are copies; the finished twin takes
-the dataset's place. A process that is killed leaves the dataset as it was, or with the episode: `mended` puts it back where the kill came
-between the two renames. meta/recording.json keeps what a person said of each episode, and from which journal it came.
+The episode is added to a twin of the dataset, whose videos and tables are hard links and whose metadata are copies; the finished twin
+changes places with the dataset in one step. A process that is killed leaves the dataset as it was, or with the episode. Processes that
+change it take turns. meta/recording.json keeps what a person said of each episode, and from which journal it came; success, robot and
+workspace also stand in meta/episodes, where readers of LeRobot find them.
 """
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from wm_core.data import metadata
 from wm_core.data.episode import Episode
 from wm_core.data.errors import DatasetError
 from wm_core.data.journal import write_whole
-from wm_core.data.lerobot_writer import AGE, STAMP, VALID, Layout, VideoSettings, append, created, resumed
+from wm_core.data.lerobot_writer import Layout, VideoSettings, append, created, resumed
 
 RECORD = Path("meta") / "recording.json"
+TOLD = ("success", "robot", "workspace")  # what stands in meta/episodes too; the task is there by itself
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of linux/fcntl.h and linux/fs.h
 Said = dict[str, Any]
 
 
 def grow(root: Path, episode: Episode, layout: Layout, video: VideoSettings, said: Said) -> int:
     """Add an episode to the dataset at `root`, which is made if it is not there; returns the episode's index."""
-    mended(root)
-    check_layout(root, layout)
-    records = labels(root)
+    with _turn(root):
+        _mend(root)
+        check_layout(root, layout)
+        records = labels(root)
 
-    def add(twin: Path) -> None:
-        dataset = resumed(twin, video) if root.exists() else created(twin, layout, video)
-        append(dataset, episode, layout)
-        dataset.finalize()
-        write_whole(twin / RECORD, [*records, said])
+        def add(twin: Path) -> None:
+            dataset = resumed(twin, video) if root.exists() else created(twin, layout, video)
+            append(dataset, episode, layout)
+            dataset.finalize()
+            keep(twin, [*records, said])
 
-    _replace(root, add)
-    return len(records)
+        _replace(root, add)
+        return len(records)
 
 
 def relabel(root: Path, index: int, said: Said) -> None:
     """Change what was said of an episode; only the keys that are given."""
-    records = labels(root)
-    if not 0 <= index < len(records):
-        raise DatasetError("there is no such episode", got=index, allowed=f"0 .. {len(records) - 1}" if records else "none is there yet")
-    records[index] = records[index] | said
+    with _turn(root):
+        records = labels(root)
+        if not 0 <= index < len(records):
+            allowed = f"0 .. {len(records) - 1}" if records else "none is there yet"
+            raise DatasetError("there is no such episode", got=index, allowed=allowed)
+        records[index] = records[index] | said
+        _replace(root, lambda twin: keep(twin, records))
+
+
+def keep(root: Path, records: list[Said]) -> None:
+    """Write what was said of each episode into a dataset that nobody reads yet."""
     write_whole(root / RECORD, records)
+    for file in sorted((root / "meta" / "episodes").glob("*/*.parquet")):
+        table = pq.read_table(file)
+        said = [records[index] for index in table["episode_index"].to_pylist()]
+        for word in TOLD:
+            column = pa.array([str(one.get(word, "")) for one in said])
+            place = table.schema.get_field_index(word)
+            table = table.append_column(word, column) if place < 0 else table.set_column(place, word, column)
+        pq.write_table(table, file)
 
 
 def labels(root: Path) -> list[Said]:
@@ -81,18 +106,34 @@ def check_layout(root: Path, layout: Layout) -> None:
 
 
 def mended(root: Path) -> None:
-    """Put the dataset back where a kill came between taking the old one away and putting the new one there; remove what is half made."""
+    """Remove what a killed process left half made beside the dataset."""
+    with _turn(root):
+        _mend(root)
+
+
+def _mend(root: Path) -> None:
     old, twin = _aside(root, "before"), _aside(root, "growing")
     if old.exists() and not root.exists():
-        old.rename(root)
+        old.rename(root)  # the kill came between two renames, where the disk knows no exchange
     for rest in (old, twin):
         shutil.rmtree(rest, ignore_errors=True)
+
+
+@contextmanager
+def _turn(root: Path) -> Iterator[None]:
+    """Wait until no other process changes a dataset in this folder; the turn of one that dies is over."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(root.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _replace(root: Path, change: Callable[[Path], None]) -> None:
     """Let `change` work on a twin of the dataset, which then takes its place."""
     twin, old = _aside(root, "growing"), _aside(root, "before")
-    root.parent.mkdir(parents=True, exist_ok=True)
     try:
         if root.exists():
             shutil.copytree(root, twin, copy_function=_linked)
@@ -100,10 +141,20 @@ def _replace(root: Path, change: Callable[[Path], None]) -> None:
     except BaseException:
         shutil.rmtree(twin, ignore_errors=True)
         raise
-    if root.exists():
-        os.rename(root, old)
-    os.rename(twin, root)
-    shutil.rmtree(old, ignore_errors=True)
+    if not root.exists():
+        twin.rename(root)
+    elif _exchanged(twin, root):
+        shutil.rmtree(twin, ignore_errors=True)
+    else:
+        root.rename(old)
+        twin.rename(root)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two paths change places, so that at no moment one is missing; False where the system or the disk cannot."""
+    exchange = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    return exchange is not None and exchange(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0
 
 
 def _aside(root: Path, what: str) -> Path:
@@ -120,6 +171,3 @@ def _linked(source: str, target: str) -> str:
             shutil.copy2(source, target)
         return target
     return str(shutil.copy2(source, target))
-
-
-__all__ = ["AGE", "STAMP", "VALID", "Said", "check_layout", "grow", "labels", "mended", "relabel"]

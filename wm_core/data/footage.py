@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wm_core.data.bag import Heard
 from wm_core.data.errors import EpisodeError
-from wm_core.data.picture import Picture, compressed_picture, picture
+from wm_core.data.picture import Picture, compressed_picture, picture, size
 
+Messages = Callable[[Collection[str]], Iterator[Heard]]
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 
 
@@ -20,8 +21,15 @@ def picture_of(heard: Heard) -> Picture:
 
 
 def size_of(kind: str, data: bytes) -> tuple[int, int]:
-    """Rows and columns of the picture in a camera's message."""
-    rows, columns, _ = picture_of(Heard("", kind, 0.0, data)).shape
+    """Rows and columns of the picture in the bytes of a camera's message."""
+    return shown_size(Heard("", kind, 0.0, data))
+
+
+def shown_size(heard: Heard) -> tuple[int, int]:
+    """Rows and columns of the picture in a camera's message; what holds no picture is refused."""
+    if heard.kind != COMPRESSED:
+        return size(heard.message)
+    rows, columns, _ = picture_of(heard).shape
     return rows, columns
 
 
@@ -30,8 +38,10 @@ class Footage:
 
     dtype, ndim = np.dtype(np.uint8), 4
 
-    def __init__(self, messages: Callable[[], Iterator[Heard]], topic: str, chosen: NDArray[np.int64], size: tuple[int, int]) -> None:
-        self.shape = (len(chosen), *size, 3)
+    def __init__(
+        self, messages: Callable[[Collection[str]], Iterator[Heard]], topic: str, chosen: NDArray[np.int64], shape: tuple[int, int]
+    ) -> None:
+        self.shape = (len(chosen), *shape, 3)
         self._chosen, self._topic, self._messages = chosen, topic, messages
         self._shown: Picture = np.zeros(self.shape[1:], np.uint8)
         self._begin()
@@ -44,7 +54,7 @@ class Footage:
         if wanted < self._at:
             self._begin()
         while self._at < wanted:
-            heard = next((one for one in self._stream if one.topic == self._topic), None)
+            heard = next(self._stream, None)
             if heard is None:
                 raise EpisodeError(f"{self._topic} has fewer messages than before", got=self._at + 1, allowed=f"more than {wanted}")
             self._at += 1
@@ -53,4 +63,4 @@ class Footage:
         return self._shown
 
     def _begin(self) -> None:
-        self._stream, self._at = self._messages(), -1
+        self._stream, self._at = self._messages([self._topic]), -1

@@ -11,13 +11,14 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Full
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from wm_core.configuration import setting
-from wm_core.data.episode import Episode
+from wm_core.data.episode import Episode, Frames
 from wm_core.data.errors import DatasetError, EpisodeError
 
 STAMP, AGE, VALID = "stamp", "age", "valid"
@@ -32,6 +33,11 @@ class VideoSettings:
     chroma: str = setting("Pixel format; yuv420p keeps colour at half the resolution", choices=("yuv420p", "yuv444p"))
     key_frame_every: int = setting("Frames between key frames; reading at random is fastest with few", low=1, high=300)
     file_size: float = setting("A video or table file is closed at this size", unit="MB", low=0.01, high=2000.0)
+    preset: str = setting(
+        "How long h264 and hevc search: fast presets make larger files",
+        choices=("ultrafast", "veryfast", "fast", "medium", "slow"),
+        default="medium",
+    )
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def created(folder: Path, layout: Layout, video: VideoSettings) -> Any:
     _quiet()
     from lerobot.datasets import LeRobotDataset
 
-    return LeRobotDataset.create(
+    dataset = LeRobotDataset.create(
         repo_id=f"local/{folder.name}",
         fps=layout.fps,
         features=layout.features(),
@@ -100,10 +106,12 @@ def created(folder: Path, layout: Layout, video: VideoSettings) -> Any:
         robot_type=layout.robot,
         rgb_encoder=_encoder(video),
         encoder_threads=1,
+        streaming_encoding=True,
         video_backend="pyav",  # else the package looks for torchcodec's libraries, at length
         video_files_size_in_mb=video.file_size,
         data_files_size_in_mb=video.file_size,
     )
+    return _patient(dataset)
 
 
 def resumed(folder: Path, video: VideoSettings) -> Any:
@@ -111,7 +119,16 @@ def resumed(folder: Path, video: VideoSettings) -> Any:
     _quiet()
     from lerobot.datasets import LeRobotDataset
 
-    return LeRobotDataset.resume(f"local/{folder.name}", root=folder, rgb_encoder=_encoder(video), encoder_threads=1, video_backend="pyav")
+    return _patient(
+        LeRobotDataset.resume(
+            f"local/{folder.name}",
+            root=folder,
+            rgb_encoder=_encoder(video),
+            encoder_threads=1,
+            streaming_encoding=True,
+            video_backend="pyav",
+        )
+    )
 
 
 def append(dataset: Any, episode: Episode, layout: Layout) -> None:
@@ -122,6 +139,26 @@ def append(dataset: Any, episode: Episode, layout: Layout) -> None:
         dataset.add_frame(row)
     dataset.save_episode(parallel_encoding=False)
     _count_frames(dataset, layout, len(episode))
+
+
+def _patient(dataset: Any) -> Any:
+    """A thread per camera encodes while rows are added. The package drops a frame that finds the queue full; this waits."""
+    encoder = dataset.writer._streaming_encoder
+    if encoder is None:  # without cameras
+        return dataset
+
+    def feed(camera: str, picture: Frames) -> None:
+        frame = picture.copy()
+        while True:
+            if not encoder._threads[camera].is_alive():
+                raise EpisodeError(f"the pictures of {camera} could not be encoded", got=encoder._result_queues[camera].get()[1])
+            try:
+                return encoder._frame_queues[camera].put(frame, timeout=1.0)
+            except Full:
+                continue
+
+    encoder.feed_frame = feed
+    return dataset
 
 
 def _quiet() -> None:
@@ -135,7 +172,8 @@ def _quiet() -> None:
 def _encoder(video: VideoSettings) -> Any:
     from lerobot.configs import RGBEncoderConfig
 
-    return RGBEncoderConfig(vcodec=video.codec, crf=video.quality, pix_fmt=video.chroma, g=video.key_frame_every)
+    preset = video.preset if video.codec in ("h264", "hevc") else None
+    return RGBEncoderConfig(vcodec=video.codec, crf=video.quality, pix_fmt=video.chroma, g=video.key_frame_every, preset=preset)
 
 
 def _compare(episode: Episode, layout: Layout) -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import struct
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from wm_core.data.errors import DatasetError
+from wm_core.data.errors import DatasetError, EpisodeError
 
 PACKAGE = Path(__file__).resolve().parents[1]
+# What bytes that are no message make the package raise.
+UNREADABLE = (SerdeError, TypesysError, struct.error, KeyError, ValueError, IndexError, AssertionError, MemoryError, OverflowError)
 OWN = ("DeltaEECommand", "ExecutedDelta", "SafetyStatus")
 
 
 @cache
 def typestore() -> Typestore:
-    """The types that are known without being told; what a bag brings with it is registered in a copy (`with_definitions`)."""
+    """The types that are known without being told; what a bag brings along is `brought`."""
     store = get_typestore(Stores.ROS2_JAZZY)
     for name in OWN:
         store.register(get_types_from_msg((_folder() / f"{name}.msg").read_text(encoding="utf-8"), own(name)))
@@ -35,9 +39,12 @@ def definition(kind: str) -> str:
     return str(text)
 
 
-def decoded(data: bytes | memoryview, kind: str) -> Any:
-    """A message from its CDR bytes."""
-    return typestore().deserialize_cdr(data, kind)
+def decoded(data: bytes | memoryview, kind: str, types: Typestore | None = None) -> Any:
+    """A message from its CDR bytes; `types` are those it was written with, where its bag brings them."""
+    try:
+        return (types or typestore()).deserialize_cdr(data, kind)
+    except UNREADABLE as error:
+        raise EpisodeError(f"a message is not the {kind} that it is said to be", got=f"{type(error).__name__}: {error}") from error
 
 
 def encoded(message: Any, kind: str) -> bytes:
@@ -45,10 +52,17 @@ def encoded(message: Any, kind: str) -> bytes:
     return bytes(typestore().serialize_cdr(message, kind))
 
 
-def learn(kind: str, text: str) -> None:
-    """Take over the definition of a type that is not known yet from a bag that brings it."""
-    if kind not in typestore().types:
-        typestore().register({name: fields for name, fields in get_types_from_msg(text, kind).items() if name not in typestore().types})
+@cache
+def brought(kind: str, text: str) -> Typestore | None:
+    """The types that a bag brings along with a topic, which its messages were written with; None where it brings none that can be read."""
+    if not text:
+        return None
+    store = get_typestore(Stores.EMPTY)
+    try:
+        store.register(get_types_from_msg(text, kind))
+    except (TypesysError, ValueError) as error:
+        raise DatasetError(f"the definition of {kind} that the bag brings cannot be read", got=str(error).splitlines()[0]) from error
+    return store
 
 
 def seconds(stamp: Any) -> float:

@@ -19,8 +19,8 @@ class ImageError(WmError):
     """An image message that holds no usable picture."""
 
 
-def picture(message: Any) -> Picture:
-    """The picture of a sensor_msgs/Image as RGB (H, W, 3) uint8; an empty, truncated or unknown one is refused."""
+def size(message: Any) -> tuple[int, int]:
+    """Rows and columns of a sensor_msgs/Image; an empty, truncated or unknown one is refused."""
     channels = CHANNELS.get(message.encoding)
     if channels is None:
         raise ImageError("image of an unknown encoding", got=repr(message.encoding), allowed=", ".join(CHANNELS), mend="convert it first")
@@ -30,6 +30,13 @@ def picture(message: Any) -> Picture:
         raise ImageError(
             "image that is empty or does not hold what it says", got=got, allowed="step * height bytes, step >= width * channels"
         )
+    return height, width
+
+
+def picture(message: Any) -> Picture:
+    """The picture of a sensor_msgs/Image as RGB (H, W, 3) uint8; an empty, truncated or unknown one is refused."""
+    height, width = size(message)
+    channels, step = CHANNELS[message.encoding], message.step
     rows = np.frombuffer(message.data, dtype=np.uint8).reshape(height, step)[:, : width * channels]
     pixels = rows.reshape(height, width, channels)
     return pixels.copy() if message.encoding == "rgb8" else np.asarray(cv2.cvtColor(pixels, TO_RGB[message.encoding]), dtype=np.uint8)

@@ -12,7 +12,7 @@ from wm_core.data import alignment
 from wm_core.data.bag import Bag, Heard
 from wm_core.data.episode import Episode
 from wm_core.data.errors import EpisodeError
-from wm_core.data.footage import Footage, picture_of
+from wm_core.data.footage import Footage, shown_size
 from wm_core.data.lerobot_writer import Layout
 from wm_core.data.message_types import seconds
 from wm_core.data.picture import ImageError
@@ -28,6 +28,9 @@ GUARD_NAMES = ("state", "scale", "limiting")
 GRIPPER = "gripper"
 
 
+LONGEST_GAP = 60.0  # s: what is further away than this from the rest of its stream has the stamp of another clock
+
+
 @dataclass
 class Track:
     """What one stream said: stamps (n,), a row of numbers for each message, and the number of that message within its topic."""
@@ -40,18 +43,27 @@ class Track:
     size: tuple[int, int] | None = None
 
     def take(self, stamp: float, value: NDArray[np.float64]) -> None:
-        """A message in order; one that goes back in time is refused."""
+        """A message as it came; `ordered` sees to the time."""
         if not np.isfinite(stamp) or not np.isfinite(value).all():
             self.refuse("a number that is not finite")
-        elif self.stamps and stamp <= self.stamps[-1]:
-            self.refuse("a stamp that is not later than the one before")
         else:
             self.stamps.append(stamp)
             self.values.append(value)
             self.numbers.append(self.heard - 1)
 
-    def refuse(self, why: str) -> None:
-        self.refused[why] = self.refused.get(why, 0) + 1
+    def refuse(self, why: str, count: int = 1) -> None:
+        if count:
+            self.refused[why] = self.refused.get(why, 0) + count
+
+    def ordered(self) -> None:
+        """Keep the most messages whose stamps grow, and of these those of one clock: one wrong stamp costs its own message alone."""
+        grown = alignment.growing(self.times)
+        self.refuse("a stamp that is not later than the one before", len(self.stamps) - len(grown))
+        kept = grown[alignment.together(self.times[grown], LONGEST_GAP)]
+        self.refuse(f"a stamp that is more than {LONGEST_GAP:g} s away from the others", len(grown) - len(kept))
+        self.stamps = [self.stamps[index] for index in kept]
+        self.values = [self.values[index] for index in kept]
+        self.numbers = [self.numbers[index] for index in kept]
 
     @property
     def times(self) -> alignment.Times:
@@ -72,7 +84,7 @@ def recorded(bag: Bag, contract: Contract, task: str) -> Recorded:
     bag.require()
     streams = {bag.topic(stream.topic): stream for stream in contract.config.streams if stream.rate > 0.0 or _there(bag, stream)}
     kinematics = Kinematics(read_chain(contract.urdf, contract.base_link, contract.tool_link))
-    tracks = _tracks(bag.messages(), streams, kinematics)
+    tracks = _tracks(bag.messages(streams), streams, kinematics)
     faults = [f"{name}: {count} refused for {why}" for name, track in tracks.items() for why, count in track.refused.items()]
     silent = [name for name, track in tracks.items() if not track.stamps and _stream(contract, name).rate > 0.0]
     if silent:
@@ -108,36 +120,28 @@ def _tracks(messages: Iterable[Heard], streams: dict[str, StreamConfig], kinemat
     """What each stream said, by its name."""
     tracks = {stream.name: Track() for stream in streams.values()}
     for heard in messages:
-        stream = streams.get(heard.topic)
-        if stream is None:
-            continue
+        stream = streams[heard.topic]
         track = tracks[stream.name]
         track.heard += 1
         if heard.kind not in TYPES[stream.kind]:
             track.refuse(f"its type {heard.kind}, which is none of {', '.join(TYPES[stream.kind])}")
-        elif stream.kind == CAMERA:
-            _see(track, heard)
-        else:
-            _feel(track, heard, stream.kind, kinematics)
+            continue
+        try:
+            _see(track, heard) if stream.kind == CAMERA else _feel(track, heard, stream.kind, kinematics)
+        except (EpisodeError, ImageError) as error:
+            track.refuse(error.what)
+    for track in tracks.values():
+        track.ordered()
     return tracks
 
 
 def _see(track: Track, heard: Heard) -> None:
-    try:
-        size = _size(heard)
-    except ImageError as error:
-        track.refuse(error.what)
-        return
+    size = shown_size(heard)
     track.size = track.size or size
     if size == track.size:
         track.take(heard.stamp, np.zeros(0))
     else:
         track.refuse(f"its size {size[1]}x{size[0]}, where the first was {track.size[1]}x{track.size[0]}")
-
-
-def _size(heard: Heard) -> tuple[int, int]:
-    rows, columns, _ = picture_of(heard).shape
-    return rows, columns
 
 
 def _feel(track: Track, heard: Heard, kind: str, kinematics: Kinematics) -> None:
