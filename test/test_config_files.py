@@ -25,6 +25,7 @@ from wm_core.robot.robot_config import RobotConfig
 from wm_core.simulation.sim_config import SimConfig
 from wm_core.training.decoder_config import DecoderTraining
 from wm_core.training.encoder_config import ConvolutionalTraining, DistilledTraining, MaskedTraining
+from wm_core.training.finetune_config import FinetuneConfig
 from wm_core.training.train_config import TrainConfig
 from wm_core.vision.encoding_config import EncodingConfig
 from wm_core.vision.timm_encoder import TimmEncoderConfig
@@ -37,7 +38,7 @@ CLASSES |= {"encoder_convolutional": ConvolutionalTraining, "encoder_masked": Ma
 CLASSES |= {"encoder_dinov3": TimmEncoderConfig, "decoder": DecoderTraining}
 CLASSES |= {"world_model": RolloutConfig}
 CLASSES |= {"train_embedded": TrainConfig, "train_full": TrainConfig}
-CLASSES |= {"control": ControlConfig}
+CLASSES |= {"control": ControlConfig, "finetune": FinetuneConfig}
 CLASSES |= {"embedded": EmbeddedConfig, "evaluate": EvaluateConfig, "ablations": AblationsConfig}
 CLASSES |= {"world_model_embedded": WorldModelConfig, "world_model_full": WorldModelConfig}
 

@@ -6,11 +6,24 @@ import argparse
 import sys
 from collections.abc import Container, Sequence
 
-from wm_core.cli import ablations, collect, dataset, demo, embedded, evaluate, evaluate_control, plan, train, train_decoder, train_encoder
+from wm_core.cli import (
+    ablations,
+    collect,
+    dataset,
+    demo,
+    embedded,
+    evaluate,
+    evaluate_control,
+    finetune,
+    plan,
+    train,
+    train_decoder,
+    train_encoder,
+)
 from wm_core.errors import WmError
 
 # In the order in which one meets them. Each adds its parser and imports what it needs only when it runs: torch alone takes seconds.
-VERBS = (demo, embedded, collect, dataset, train_encoder, train_decoder, train, evaluate, evaluate_control, plan, ablations)
+VERBS = (demo, embedded, collect, dataset, train_encoder, train_decoder, train, evaluate, evaluate_control, finetune, plan, ablations)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
