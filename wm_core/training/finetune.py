@@ -85,7 +85,7 @@ class _Tuning:
                 watch = self._measured(watch, self.trainer.step, WorldModel(newest), clips, newest)
             if watch.stopped or self.trainer.step >= self.config.run.steps:
                 return watch
-            self.trainer.run(until=self.trainer.step + monitor.every - self.trainer.step % monitor.every)
+            self.trainer.run(until=self.trainer.step + monitor.every - self.trainer.step % monitor.every, progress=False)
 
     def judge(self, watch: Watch) -> Offer:
         """Everything that is told of the best checkpoint, in a folder that appears whole."""
