@@ -45,7 +45,7 @@ def finetune(checkpoint_folder: Path, config: FinetuneConfig, beside: Path, out:
     """
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    tuning = _opened(directory(checkpoint_folder), config, beside, out, say)
+    tuning = opened(directory(checkpoint_folder), config, beside, out, say)
     watch = tuning.train()
     best = watch.best
     say(_text(watch))
@@ -58,8 +58,8 @@ def finetune(checkpoint_folder: Path, config: FinetuneConfig, beside: Path, out:
 
 
 @dataclass(frozen=True)
-class _Tuning:
-    """One fine-tuning, everything opened."""
+class Tuning:
+    """One fine-tuning, everything opened: `train` first, then `judge` what was best."""
 
     config: FinetuneConfig
     beside: Path
@@ -169,7 +169,7 @@ class _Tuning:
         return rate(self.evaluations["new"][0].data, model)
 
 
-def _opened(place: Path, config: FinetuneConfig, beside: Path, out: Path, say: Say) -> _Tuning:
+def opened(place: Path, config: FinetuneConfig, beside: Path, out: Path, say: Say) -> Tuning:
     """Everything is checked before the first picture is encoded."""
     start = checkpoint.load(place)
     tuned, evaluations = finetune_sets.train_config(config, start), finetune_sets.evaluations(config)
@@ -183,7 +183,7 @@ def _opened(place: Path, config: FinetuneConfig, beside: Path, out: Path, say: S
     provenance = Provenance(encoder.name, encoder.weight_hash, data_hash=datasets.hash(), git_revision=start.provenance.git_revision)
     begun = any(training.glob(f"[!.]*/{MANIFEST}"))
     trainer = Trainer(tuned, datasets.source(tuned.run.batch), start.statistics, provenance, training, resume=begun, start=start)
-    return _Tuning(config, beside, out, place, start, encoder, evaluations, held, trainer, say)
+    return Tuning(config, beside, out, place, start, encoder, evaluations, held, trainer, say)
 
 
 def _name(one: Measured) -> str:
