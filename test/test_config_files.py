@@ -13,9 +13,11 @@ import pytest
 from wm_core.cli.embedded_config import EmbeddedConfig
 from wm_core.configuration import Setting, read
 from wm_core.data.collect import CollectConfig
+from wm_core.data.recording_config import RecordingConfig
 from wm_core.evaluation.ablations import AblationsConfig
 from wm_core.evaluation.control_config import ControlConfig
 from wm_core.evaluation.evaluate_config import EvaluateConfig
+from wm_core.evaluation.loop_config import LoopConfig
 from wm_core.planning.controller_config import ControllerConfig
 from wm_core.planning.planner_config import PlannerConfig
 from wm_core.planning.rollout_config import RolloutConfig
@@ -38,7 +40,7 @@ CLASSES |= {"encoder_convolutional": ConvolutionalTraining, "encoder_masked": Ma
 CLASSES |= {"encoder_dinov3": TimmEncoderConfig, "decoder": DecoderTraining}
 CLASSES |= {"world_model": RolloutConfig}
 CLASSES |= {"train_embedded": TrainConfig, "train_full": TrainConfig}
-CLASSES |= {"control": ControlConfig, "finetune": FinetuneConfig}
+CLASSES |= {"control": ControlConfig, "finetune": FinetuneConfig, "loop": LoopConfig, "record_lerobot": RecordingConfig}
 CLASSES |= {"embedded": EmbeddedConfig, "evaluate": EvaluateConfig, "ablations": AblationsConfig}
 CLASSES |= {"world_model_embedded": WorldModelConfig, "world_model_full": WorldModelConfig}
 

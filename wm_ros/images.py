@@ -1,4 +1,4 @@
-"""Camera messages from arrays and back, without cv_bridge: one small table of encodings."""
+"""Camera messages from arrays; the way back is wm_core.data.picture."""
 
 from __future__ import annotations
 
@@ -10,16 +10,10 @@ from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from wm_core.errors import WmError
+from wm_core.data.picture import ImageError, Picture, compressed_picture, picture
 
-Picture = NDArray[np.uint8]
-CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
-TO_RGB = {"bgr8": cv2.COLOR_BGR2RGB, "rgba8": cv2.COLOR_RGBA2RGB, "bgra8": cv2.COLOR_BGRA2RGB, "mono8": cv2.COLOR_GRAY2RGB}
 JPEG_QUALITY = 90
-
-
-class ImageError(WmError):
-    """An image message that holds no usable picture."""
+__all__ = ["ImageError", "Picture", "camera_info", "compressed_message", "compressed_picture", "image_message", "picture"]
 
 
 def image_message(picture: Picture, frame: str, stamp: Time) -> Image:
@@ -45,31 +39,6 @@ def compressed_message(picture: Picture, frame: str, stamp: Time) -> CompressedI
     data.frombytes(encoded.tobytes())
     message.data = data
     return message
-
-
-def picture(message: Image) -> Picture:
-    """The picture of a message as RGB (H, W, 3) uint8; an empty, truncated or unknown one is refused."""
-    channels = CHANNELS.get(message.encoding)
-    if channels is None:
-        raise ImageError("image of an unknown encoding", got=repr(message.encoding), allowed=", ".join(CHANNELS), mend="convert it first")
-    width, height, step = message.width, message.height, message.step
-    if width == 0 or height == 0 or step < width * channels or len(message.data) != step * height:
-        got = f"{width} x {height}, step {step}, {len(message.data)} bytes"
-        raise ImageError(
-            "image that is empty or does not hold what it says", got=got, allowed="step * height bytes, step >= width * channels"
-        )
-    rows = np.frombuffer(message.data, dtype=np.uint8).reshape(height, step)[:, : width * channels]
-    pixels = rows.reshape(height, width, channels)
-    return pixels.copy() if message.encoding == "rgb8" else np.asarray(cv2.cvtColor(pixels, TO_RGB[message.encoding]), dtype=np.uint8)
-
-
-def compressed_picture(message: CompressedImage) -> Picture:
-    """The picture of a JPEG or PNG message as RGB (H, W, 3) uint8."""
-    data = np.frombuffer(message.data, dtype=np.uint8)
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if pixels is None:
-        raise ImageError("compressed image that cannot be decoded", got=f"{data.size} bytes, {message.format!r}", allowed="JPEG or PNG")
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def camera_info(width: int, height: int, matrix: NDArray[np.float64], frame: str, stamp: Time) -> CameraInfo:

@@ -32,10 +32,19 @@ def declare(node: Node) -> None:
 
 def load(node: Node) -> tuple[RobotConfig, Robot]:
     """Read the robot file and the URDF; waits for the topic where the file names no URDF."""
-    source = Path(str(node.get_parameter("robot_file").value))
-    config = configuration.read(RobotConfig, source)
-    description = read_description(config, source)
-    return config, build(config, description if description is not None else _from_topic(node), source)
+    config, description = read(node)
+    return config, build(config, description, _source(node))
+
+
+def read(node: Node) -> tuple[RobotConfig, str]:
+    """The robot file, and the text of the URDF; waits for the topic where the file names none."""
+    config = configuration.read(RobotConfig, _source(node))
+    description = read_description(config, _source(node))
+    return config, description if description is not None else _from_topic(node)
+
+
+def _source(node: Node) -> Path:
+    return Path(str(node.get_parameter("robot_file").value))
 
 
 def _from_topic(node: Node) -> str:

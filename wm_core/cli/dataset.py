@@ -1,4 +1,4 @@
-"""`wm dataset inspect` and `wm dataset convert`."""
+"""`wm dataset`: inspect, convert, and what dataset_episodes adds."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from wm_core.cli import dataset_episodes
+
 
 def add(verbs: Any) -> None:
-    """The arguments of both."""
-    parser = verbs.add_parser("dataset", help="look at a LeRobot dataset, or convert one")
+    """The arguments of all."""
+    parser = verbs.add_parser("dataset", help="look at a LeRobot dataset, convert one, or move episodes in and out of it")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     look = actions.add_parser("inspect", help="rates, gaps, lag between action and motion, idling, corrupt episodes")
     look.add_argument("path", type=Path, help="directory of a LeRobot v3 dataset")
@@ -25,6 +27,7 @@ def add(verbs: Any) -> None:
     change.add_argument("path", type=Path, help="directory of the v2.1 dataset")
     change.add_argument("out", type=Path, help="directory of the v3 dataset; it must not exist yet")
     change.set_defaults(run=run_convert)
+    dataset_episodes.add(actions)
 
 
 def run_inspect(chosen: argparse.Namespace) -> int:

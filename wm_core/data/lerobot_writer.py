@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -62,34 +62,15 @@ class Layout:
 
 
 class DatasetWriter:
-    """Appends episodes; use it with `with`. Leaving the block completes the set, an error on the way leaves nothing behind."""
+    """Appends episodes to a new set; use it with `with`. Leaving the block completes the set, an error on the way leaves nothing behind."""
 
     def __init__(self, root: Path, layout: Layout, video: VideoSettings) -> None:
-        import av.logging
-        import datasets
-        from lerobot.configs import RGBEncoderConfig
-        from lerobot.datasets import LeRobotDataset
-
         if root.exists():
             raise DatasetError("there is something at the place of the new dataset", got=root, mend="remove it, or give another place")
-        av.logging.set_libav_level(av.logging.ERROR)
-        datasets.disable_progress_bars()
         self.root, self._layout = root, layout
         self._growing = root.with_name(f".{root.name}.{os.getpid()}.growing")
         self._growing.parent.mkdir(parents=True, exist_ok=True)
-        encoder = RGBEncoderConfig(vcodec=video.codec, crf=video.quality, pix_fmt=video.chroma, g=video.key_frame_every)
-        self._dataset: Any = LeRobotDataset.create(
-            repo_id=f"local/{root.name}",
-            fps=layout.fps,
-            features=layout.features(),
-            root=self._growing,
-            robot_type=layout.robot,
-            rgb_encoder=encoder,
-            encoder_threads=1,
-            video_backend="pyav",  # else the package looks for torchcodec's libraries, at length
-            video_files_size_in_mb=video.file_size,
-            data_files_size_in_mb=video.file_size,
-        )
+        self._dataset = created(self._growing, layout, video)
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -103,39 +84,86 @@ class DatasetWriter:
 
     def write(self, episode: Episode) -> None:
         """Check, append and encode one episode."""
-        episode.check()
-        self._compare(episode)
-        for row in self._rows(episode):
-            self._dataset.add_frame(row)
-        self._dataset.save_episode(parallel_encoding=False)
-        self._count_frames(len(episode))
+        append(self._dataset, episode, self._layout)
 
-    def _compare(self, episode: Episode) -> None:
-        sizes = {name: tuple(picture.shape[1:3]) for name, picture in episode.images.items()}
-        widths = {name: column.shape[1] for name, column in episode.columns.items()}
-        expected = {name: len(parts) for name, parts in self._layout.columns.items()}
-        if sizes != {name: tuple(size) for name, size in self._layout.cameras.items()} or widths != expected:
-            raise EpisodeError(
-                "the episode is not laid out as its dataset", got=f"{sizes}, {widths}", allowed=f"{dict(self._layout.cameras)}, {expected}"
-            )
 
-    def _rows(self, episode: Episode) -> list[dict[str, Any]]:
-        streams, rows = self._layout.streams(), len(episode)
-        ages = np.stack([episode.ages.get(name, np.zeros(rows)) for name in streams], axis=1).astype(np.float32)
-        valid = np.stack([episode.valid.get(name, np.ones(rows)) for name in streams], axis=1).astype(np.float32)
-        columns = {name: column.astype(np.float32) for name, column in episode.columns.items()}
-        return [
-            {name: pictures[row] for name, pictures in episode.images.items()}
-            | {name: column[row] for name, column in columns.items()}
-            | {STAMP: episode.stamps[row : row + 1], AGE: ages[row], VALID: valid[row], "task": episode.task}
-            for row in range(rows)
-        ]
+def created(folder: Path, layout: Layout, video: VideoSettings) -> Any:
+    """A new LeRobotDataset in `folder`, as the package knows it."""
+    _quiet()
+    from lerobot.datasets import LeRobotDataset
 
-    def _count_frames(self, rows: int) -> None:
-        """The package has been seen to drop frames and keep the rows; an episode counts only when both agree."""
-        latest = self._dataset.meta.latest_episode
-        for name in self._layout.cameras:
-            seconds = latest[f"videos/{name}/to_timestamp"][0] - latest[f"videos/{name}/from_timestamp"][0]
-            frames = round(seconds * self._layout.fps)
-            if frames != rows:
-                raise DatasetError(f"the video of {name} and its rows disagree", got=f"{frames} frames", allowed=f"{rows} rows")
+    return LeRobotDataset.create(
+        repo_id=f"local/{folder.name}",
+        fps=layout.fps,
+        features=layout.features(),
+        root=folder,
+        robot_type=layout.robot,
+        rgb_encoder=_encoder(video),
+        encoder_threads=1,
+        video_backend="pyav",  # else the package looks for torchcodec's libraries, at length
+        video_files_size_in_mb=video.file_size,
+        data_files_size_in_mb=video.file_size,
+    )
+
+
+def resumed(folder: Path, video: VideoSettings) -> Any:
+    """The LeRobotDataset in `folder`, to append to; what it holds stays in its own files."""
+    _quiet()
+    from lerobot.datasets import LeRobotDataset
+
+    return LeRobotDataset.resume(f"local/{folder.name}", root=folder, rgb_encoder=_encoder(video), encoder_threads=1, video_backend="pyav")
+
+
+def append(dataset: Any, episode: Episode, layout: Layout) -> None:
+    """Check and encode one episode; it counts when the dataset is finalized."""
+    episode.check()
+    _compare(episode, layout)
+    for row in _rows(episode, layout):
+        dataset.add_frame(row)
+    dataset.save_episode(parallel_encoding=False)
+    _count_frames(dataset, layout, len(episode))
+
+
+def _quiet() -> None:
+    import av.logging
+    import datasets
+
+    av.logging.set_libav_level(av.logging.ERROR)
+    datasets.disable_progress_bars()
+
+
+def _encoder(video: VideoSettings) -> Any:
+    from lerobot.configs import RGBEncoderConfig
+
+    return RGBEncoderConfig(vcodec=video.codec, crf=video.quality, pix_fmt=video.chroma, g=video.key_frame_every)
+
+
+def _compare(episode: Episode, layout: Layout) -> None:
+    sizes = {name: tuple(picture.shape[1:3]) for name, picture in episode.images.items()}
+    widths = {name: column.shape[1] for name, column in episode.columns.items()}
+    expected = {name: len(parts) for name, parts in layout.columns.items()}
+    if sizes != {name: tuple(size) for name, size in layout.cameras.items()} or widths != expected:
+        raise EpisodeError(
+            "the episode is not laid out as its dataset", got=f"{sizes}, {widths}", allowed=f"{dict(layout.cameras)}, {expected}"
+        )
+
+
+def _rows(episode: Episode, layout: Layout) -> Iterator[dict[str, Any]]:
+    streams, rows = layout.streams(), len(episode)
+    ages = np.stack([episode.ages.get(name, np.zeros(rows)) for name in streams], axis=1).astype(np.float32)
+    valid = np.stack([episode.valid.get(name, np.ones(rows)) for name in streams], axis=1).astype(np.float32)
+    columns = {name: column.astype(np.float32) for name, column in episode.columns.items()}
+    for row in range(rows):
+        pictures = {name: pictures[row] for name, pictures in episode.images.items()}
+        numbers = {name: column[row] for name, column in columns.items()}
+        yield pictures | numbers | {STAMP: episode.stamps[row : row + 1], AGE: ages[row], VALID: valid[row], "task": episode.task}
+
+
+def _count_frames(dataset: Any, layout: Layout, rows: int) -> None:
+    """The package has been seen to drop frames and keep the rows; an episode counts only when both agree."""
+    latest = dataset.meta.latest_episode
+    for name in layout.cameras:
+        seconds = latest[f"videos/{name}/to_timestamp"][0] - latest[f"videos/{name}/from_timestamp"][0]
+        frames = round(seconds * layout.fps)
+        if frames != rows:
+            raise DatasetError(f"the video of {name} and its rows disagree", got=f"{frames} frames", allowed=f"{rows} rows")

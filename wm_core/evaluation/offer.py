@@ -88,7 +88,7 @@ def _rule(name: str, says: str, value: float, at_most: float) -> Rule:
 
 def reason(decided: tuple[Rule, ...]) -> str:
     """One sentence for a person."""
-    failed = [f"it is not {rule.name} ({_against(rule)})" for rule in decided if not rule.passed]
+    failed = [f"not shown to be {rule.name} ({_against(rule)})" for rule in decided if not rule.passed]
     return "withheld: " + "; ".join(failed) if failed else "offered: better on new clips, not worse on old ones"
 
 

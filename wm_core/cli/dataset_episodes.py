@@ -1,0 +1,124 @@
+"""`wm dataset from-bag | to-bag | export | merge | delete | label`: episodes into datasets, out of them, and among them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add(actions: Any) -> None:
+    """The arguments of all."""
+    bag = actions.add_parser("from-bag", help="add what bags hold to a dataset, an episode each")
+    bag.add_argument("bags", type=Path, nargs="+", metavar="BAG", help="a rosbag2 directory (MCAP or SQLite), or an .mcap file")
+    bag.add_argument("--out", type=Path, required=True, help="directory of the dataset; it grows if it is there")
+    bag.add_argument("--contract", type=Path, help="what is read (default: the shipped config/record_lerobot.yaml)")
+    bag.add_argument("--robot", type=Path, help="robot file (default: the shipped config/ur5e.yaml)")
+    bag.add_argument("--urdf", type=Path, help="the robot's URDF (default: the bag's robot_description, else the embedded arm's)")
+    bag.add_argument("--task", help="what is being done, in words (default: the contract's)")
+    bag.add_argument("--success", choices=("unknown", "failure", "succeeded"), default="unknown")
+    bag.set_defaults(run=run_from_bag)
+    back = actions.add_parser("to-bag", help="write an episode of a recorded dataset as an MCAP bag")
+    back.add_argument("episode", metavar="DATASET#INDEX", help="directory of the dataset and number of the episode")
+    back.add_argument("out", type=Path, help="the .mcap file; it must not exist yet")
+    back.add_argument("--contract", type=Path, help="names of the topics (default: the shipped config/record_lerobot.yaml)")
+    back.set_defaults(run=run_to_bag)
+    out = actions.add_parser("export", help="export what the recorder captured and has not exported yet; it does so by itself")
+    out.add_argument("dataset", type=Path, help="directory of the dataset")
+    out.add_argument("--linger", type=float, default=0.0, help="seconds to wait for more (default: 0)")
+    out.set_defaults(run=run_export)
+    whole = actions.add_parser("merge", help="several datasets as one; videos are not encoded again")
+    whole.add_argument("datasets", type=Path, nargs="+", metavar="DATASET")
+    whole.add_argument("--out", type=Path, required=True, help="directory of the new dataset")
+    whole.set_defaults(run=run_merge)
+    less = actions.add_parser("delete", help="a dataset without some of its episodes; the original stays")
+    less.add_argument("dataset", type=Path)
+    less.add_argument("episodes", type=int, nargs="+", metavar="INDEX")
+    less.add_argument("--out", type=Path, required=True, help="directory of the new dataset")
+    less.set_defaults(run=run_delete)
+    said = actions.add_parser("label", help="say what an episode was: success, robot, workspace")
+    said.add_argument("dataset", type=Path)
+    said.add_argument("episode", type=int, metavar="INDEX")
+    for word in ("success", "robot", "workspace"):
+        said.add_argument(f"--{word}", choices=("unknown", "failure", "succeeded") if word == "success" else None)
+    said.set_defaults(run=run_label)
+
+
+def run_from_bag(chosen: argparse.Namespace) -> int:
+    """Each bag is an episode, or an error and no change to the dataset."""
+    from wm_core import configuration
+    from wm_core.cli.shipped import shipped
+    from wm_core.data.bag import Bag
+    from wm_core.data.export import from_bag
+    from wm_core.data.journal import Labels
+    from wm_core.data.recording_config import Contract, RecordingConfig
+    from wm_core.robot.robot_config import RobotConfig
+
+    config = configuration.read(RecordingConfig, chosen.contract or shipped("record_lerobot.yaml"))
+    robot = configuration.read(RobotConfig, chosen.robot or shipped("ur5e.yaml"))
+    labels = Labels(chosen.task or config.task, chosen.success, config.robot, config.workspace)
+    for bag in chosen.bags:
+        urdf = chosen.urdf.read_text(encoding="utf-8") if chosen.urdf else _description(Bag(bag))
+        from_bag(bag, Contract(config, urdf, robot.base_link, robot.tool_link), labels, chosen.out, print)
+    return 0
+
+
+def _description(bag: Any) -> str:
+    from wm_core.simulation import arm
+
+    told = (heard.message.data for heard in bag.messages() if heard.topic.endswith("/robot_description"))
+    return str(next(told, "")) or arm.urdf()
+
+
+def run_to_bag(chosen: argparse.Namespace) -> int:
+    """One message of each stream per row."""
+    from wm_core import configuration
+    from wm_core.cli.shipped import shipped
+    from wm_core.data.recording_config import RecordingConfig
+    from wm_core.data.to_bag import to_bag
+    from wm_core.errors import WmError
+
+    folder, mark, number = chosen.episode.rpartition("#")
+    if not mark or not number.isdigit():
+        raise WmError("this names no episode", got=chosen.episode, allowed="DATASET#INDEX, such as data/mine#0")
+    config = configuration.read(RecordingConfig, chosen.contract or shipped("record_lerobot.yaml"))
+    print(f"{to_bag(Path(folder), int(number), config, chosen.out)} messages in {chosen.out}")
+    return 0
+
+
+def run_export(chosen: argparse.Namespace) -> int:
+    """The recorder starts this by itself."""
+    from wm_core.data.export import export
+
+    print(f"{export(chosen.dataset, _say, chosen.linger)} episodes were exported")
+    return 0
+
+
+def run_merge(chosen: argparse.Namespace) -> int:
+    """The parts stay as they are."""
+    from wm_core.data.dataset_edit import merge
+
+    print(f"{merge(chosen.datasets, chosen.out)} episodes in {chosen.out}")
+    return 0
+
+
+def run_delete(chosen: argparse.Namespace) -> int:
+    """The original stays as it is."""
+    from wm_core.data.dataset_edit import delete
+
+    print(f"{delete(chosen.dataset, chosen.episodes, chosen.out)} episodes in {chosen.out}")
+    return 0
+
+
+def run_label(chosen: argparse.Namespace) -> int:
+    """The tables and videos stay as they are."""
+    from wm_core.data.dataset_growth import relabel
+
+    said = {word: value for word in ("success", "robot", "workspace") if (value := getattr(chosen, word))}
+    relabel(chosen.dataset, chosen.episode, said)
+    print(f"episode {chosen.episode}: {said or 'nothing was changed'}")
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,120 @@
+"""Journals and bags into LeRobot datasets: one process writes, in the order in which the episodes were captured, and loses none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from wm_core.data import dataset_growth, journal
+from wm_core.data.bag import Bag
+from wm_core.data.errors import DatasetError
+from wm_core.data.journal import EXPORTED, FAILED, FINISHED, Journal, Labels, Lock
+from wm_core.data.recording import recorded
+from wm_core.data.recording_config import Contract
+
+Say = Callable[[str], None]
+LABELS = "labels"
+PERIOD = 0.2  # s between two looks for new journals
+
+
+def from_bag(bag: Path, contract: Contract, labels: Labels, dataset: Path, say: Say) -> int:
+    """Add what a bag holds to a dataset; returns the episode's index."""
+    made = recorded(Bag(bag), contract, labels.task)
+    for fault in made.faults:
+        say(f"{bag}: {fault}")
+    said = asdict(labels) | {"bag": bag.name, "faults": list(made.faults)}
+    index = dataset_growth.grow(dataset, made.episode, made.layout, contract.config.video, said)
+    say(f"{bag}: {len(made.episode)} rows are episode {index} of {dataset}")
+    return index
+
+
+def export(dataset: Path, say: Say, linger: float = 0.0, clock: Callable[[], float] = time.monotonic) -> int:
+    """Export every finished journal of a dataset; while its recorder lives, wait for more for `linger` (s). Returns how many were exported.
+
+    What a killed recorder left behind is finished first, unless a recorder is at work.
+    """
+    root, done = journal.root_of(dataset), 0
+    lock = Lock(root, "exporter")
+    try:
+        dataset_growth.mended(dataset)
+        _salvage(root, say)
+        until = clock() + linger
+        while True:
+            found = [one for one in journal.journals(root) if one.state == FINISHED]
+            for one in found:
+                done += _exported(dataset, one, say)
+                until = clock() + linger
+            _relabel(dataset, root, say)
+            if clock() >= until or not _recorder_lives(root):
+                return done
+            time.sleep(PERIOD)
+    finally:
+        lock.release()
+
+
+def ask_for_label(dataset: Path, index: int, said: dict[str, str]) -> None:
+    """Leave word for the exporter, which alone changes the dataset."""
+    folder = journal.root_of(dataset) / LABELS
+    folder.mkdir(parents=True, exist_ok=True)
+    journal.write_whole(folder / f"{index:06d}.json", {"index": index, "said": said})
+
+
+def _salvage(root: Path, say: Say) -> None:
+    try:
+        lock = Lock(root, "recorder")
+    except DatasetError:
+        return  # it lives, and what it is capturing is its own
+    try:
+        for one in journal.salvage(root):
+            say(f"journal {one.number} was left unfinished: salvaged")
+    finally:
+        lock.release()
+
+
+def _recorder_lives(root: Path) -> bool:
+    try:
+        Lock(root, "recorder").release()
+    except DatasetError:
+        return True
+    return False
+
+
+def _exported(dataset: Path, one: Journal, say: Say) -> int:
+    """One journal; 1 if it is in the dataset now. One that holds no episode is kept aside, named."""
+    source = f"journal {one.folder.name}"
+    if any(said.get("journal") == one.name for said in dataset_growth.labels(dataset)):
+        _forget(one)  # a kill came after the episode was in place
+        return 0
+    try:
+        made = recorded(Bag(one.capture), one.contract, one.labels.task)
+        faults = [*one.faults, *made.faults]
+        said = asdict(one.labels) | {"journal": one.name, "faults": faults}
+        index = dataset_growth.grow(dataset, made.episode, made.layout, one.contract.config.video, said)
+    except DatasetError as error:
+        replace(one, state=FAILED, faults=(*one.faults, str(error))).save()
+        say(f"{source} is no episode, and stays in {one.folder}: {error}")
+        return 0
+    say(f"{source}: {len(made.episode)} rows are episode {index} of {dataset}{': ' + '; '.join(faults) if faults else ''}")
+    _forget(one)
+    return 1
+
+
+def _forget(one: Journal) -> None:
+    if one.contract.config.keep_journals:
+        replace(one, state=EXPORTED).save()
+    else:
+        shutil.rmtree(one.folder)
+
+
+def _relabel(dataset: Path, root: Path, say: Say) -> None:
+    for path in sorted((root / LABELS).glob("[0-9]*.json")):
+        asked = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            dataset_growth.relabel(dataset, int(asked["index"]), dict(asked["said"]))
+        except DatasetError as error:
+            say(f"a label was not set: {error}")
+        path.unlink()

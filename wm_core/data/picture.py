@@ -1,0 +1,44 @@
+"""Pictures out of camera messages, without cv_bridge: one small table of encodings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from wm_core.errors import WmError
+
+Picture = NDArray[np.uint8]
+CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
+TO_RGB = {"bgr8": cv2.COLOR_BGR2RGB, "rgba8": cv2.COLOR_RGBA2RGB, "bgra8": cv2.COLOR_BGRA2RGB, "mono8": cv2.COLOR_GRAY2RGB}
+
+
+class ImageError(WmError):
+    """An image message that holds no usable picture."""
+
+
+def picture(message: Any) -> Picture:
+    """The picture of a sensor_msgs/Image as RGB (H, W, 3) uint8; an empty, truncated or unknown one is refused."""
+    channels = CHANNELS.get(message.encoding)
+    if channels is None:
+        raise ImageError("image of an unknown encoding", got=repr(message.encoding), allowed=", ".join(CHANNELS), mend="convert it first")
+    width, height, step = message.width, message.height, message.step
+    if width == 0 or height == 0 or step < width * channels or len(message.data) != step * height:
+        got = f"{width} x {height}, step {step}, {len(message.data)} bytes"
+        raise ImageError(
+            "image that is empty or does not hold what it says", got=got, allowed="step * height bytes, step >= width * channels"
+        )
+    rows = np.frombuffer(message.data, dtype=np.uint8).reshape(height, step)[:, : width * channels]
+    pixels = rows.reshape(height, width, channels)
+    return pixels.copy() if message.encoding == "rgb8" else np.asarray(cv2.cvtColor(pixels, TO_RGB[message.encoding]), dtype=np.uint8)
+
+
+def compressed_picture(message: Any) -> Picture:
+    """The picture of a sensor_msgs/CompressedImage, JPEG or PNG, as RGB (H, W, 3) uint8."""
+    data = np.frombuffer(message.data, dtype=np.uint8)
+    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if pixels is None:
+        raise ImageError("compressed image that cannot be decoded", got=f"{data.size} bytes, {message.format!r}", allowed="JPEG or PNG")
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -1,0 +1,179 @@
+"""The recorder's decisions: when an episode begins and ends, what becomes of it, why a request is refused; messages come from outside."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from pathlib import Path
+
+from wm_core.data import dataset_growth, journal
+from wm_core.data.errors import DatasetError
+from wm_core.data.export import ask_for_label
+from wm_core.data.journal import SUCCESS, Journal, JournalWriter, Labels, Lock
+from wm_core.data.lerobot_writer import Layout
+from wm_core.data.recording_config import Contract
+
+MEGA = 1e6
+
+
+class Code(IntEnum):
+    """As in srv/RecordEpisode."""
+
+    SUCCESS = 0
+    STREAM_MISSING = 1
+    NOT_RECORDING = 2
+    ALREADY_RECORDING = 3
+    NO_EPISODE = 4
+    DISK = 5
+    INVALID = 6
+
+
+@dataclass(frozen=True)
+class Answer:
+    """To a request; `episode` is the one it acted on, -1: none."""
+
+    code: Code
+    text: str
+    episode: int = -1
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a request says of an episode; what is empty is the contract's, or stays as it is."""
+
+    task: str = ""
+    success: str = "unknown"
+    robot: str = ""
+    workspace: str = ""
+
+
+class Recorder:
+    """Holds the dataset's lock `recorder` from the beginning to `close`."""
+
+    def __init__(self, dataset: Path, contract: Contract, free: Callable[[Path], float] | None = None) -> None:
+        """`free` tells the room on a disk (bytes)."""
+        self.dataset, self.contract, self.root = dataset, contract, journal.root_of(dataset)
+        self._free = free or (lambda path: float(shutil.disk_usage(path).free))
+        try:
+            self._lock = Lock(self.root, "recorder")
+        except OSError as error:
+            mend = "give a directory that can be written to"
+            raise DatasetError(f"nothing can be written beside {dataset}", got=error, mend=mend) from error
+        self.salvaged = journal.salvage(self.root)
+        self.last = -1
+        self._writer: JournalWriter | None = None
+        self._faults: list[str] = []
+        self.frames = 0
+
+    @property
+    def recording(self) -> bool:
+        return self._writer is not None
+
+    @property
+    def number(self) -> int:
+        """Of the episode that is being captured, or was last; -1 before the first."""
+        return self._writer.journal.number if self._writer else self.last
+
+    def start(self, wish: Wish, complaints: Sequence[str], layout: Callable[[], Layout]) -> Answer:
+        """Begin an episode, if every stream is there, the disk has room, and the dataset is laid out as the rows will be."""
+        config = self.contract.config
+        if self._writer is not None:
+            return Answer(Code.ALREADY_RECORDING, f"episode {self.number} is being recorded: stop or discard it first", self.number)
+        if complaints:
+            return Answer(Code.STREAM_MISSING, f"not started: {'; '.join(complaints)}. Mend it, or change `streams` of the contract")
+        try:
+            self._require_room()
+            dataset_growth.check_layout(self.dataset, layout())
+            labels = Labels(wish.task or config.task, wish.success, wish.robot or config.robot, wish.workspace or config.workspace)
+            self._writer = JournalWriter(self.root, self._next(), self.contract, labels)
+        except OSError as error:
+            return Answer(Code.DISK, f"not started: the journal cannot be written: {error}")
+        except DatasetError as error:
+            return Answer(Code.DISK if "room" in error.what else Code.INVALID, f"not started: {error}")
+        self.frames, self._faults = 0, []
+        return Answer(Code.SUCCESS, f"episode {self.number}: {labels.task}", self.number)
+
+    def write(self, topic: str, kind: str, received: float, stamp: float, data: bytes, frame: bool) -> str:
+        """A message of the episode; a sentence when the disk took no more, with which the episode has ended."""
+        if self._writer is None:
+            return ""
+        try:
+            self._writer.write(topic, kind, received, stamp, data)
+        except OSError as error:
+            return self._cut_short(f"the disk takes no more: {error}")
+        self.frames += frame
+        return ""
+
+    def watch(self, complaints: Sequence[str]) -> str:
+        """Now and then while recording: note what fails; a sentence when the episode had to end."""
+        if self._writer is None:
+            return ""
+        self._faults += [text for text in complaints if text.split(" ")[0] not in {known.split(" ")[0] for known in self._faults}]
+        try:
+            self._require_room()
+        except DatasetError as error:
+            return self._cut_short(str(error))
+        return ""
+
+    def stop(self, wish: Wish) -> Answer:
+        """End the episode and keep it."""
+        if self._writer is None:
+            return Answer(Code.NOT_RECORDING, "nothing is being recorded: START first")
+        labels = _changed(self._writer.journal.labels, wish)
+        kept = self._writer.finish(labels, tuple(self._faults))
+        self._writer, self.last = None, kept.number
+        told = f"; {'; '.join(self._faults)}" if self._faults else ""
+        return Answer(Code.SUCCESS, f"episode {kept.number} is kept and will be exported: {self.frames} frames{told}", kept.number)
+
+    def discard(self) -> Answer:
+        """End the episode and drop it."""
+        if self._writer is None:
+            return Answer(Code.NOT_RECORDING, "nothing is being recorded: START first")
+        number = self._writer.journal.number
+        self._writer.discard()
+        self._writer = None
+        return Answer(Code.SUCCESS, f"episode {number} is dropped", number)
+
+    def label(self, index: int, wish: Wish) -> Answer:
+        """Say what a kept episode was; -1: the last one."""
+        index = self._next() - 1 if index == -1 and not self.recording else index
+        waiting: dict[int, Journal] = {one.number: one for one in journal.journals(self.root) if one.state == journal.FINISHED}
+        if index in waiting:
+            replace(waiting[index], labels=_changed(waiting[index].labels, wish)).save()
+        elif 0 <= index < len(dataset_growth.labels(self.dataset)):
+            said = {"success": wish.success, "robot": wish.robot, "workspace": wish.workspace}
+            ask_for_label(self.dataset, index, {key: value for key, value in said.items() if value and value != SUCCESS[0]})
+        else:
+            last = self._next() - 1 - self.recording
+            allowed = f"0 .. {last}" if last >= 0 else "none is kept yet"
+            return Answer(Code.NO_EPISODE, f"there is no kept episode {index}; allowed: {allowed}")
+        return Answer(Code.SUCCESS, f"episode {index} is labelled {wish.success}", index)
+
+    def close(self) -> None:
+        """What is being recorded is kept."""
+        if self._writer is not None:
+            self._faults.append("the recorder was ended before STOP")
+            self.stop(Wish())
+        self._lock.release()
+
+    def _next(self) -> int:
+        """The number of the next episode: behind all that are in the dataset, and all that wait to be."""
+        waiting = [int(folder.name) for folder in journal.folders(self.root)]
+        return max([len(dataset_growth.labels(self.dataset)), *(number + 1 for number in waiting)])
+
+    def _require_room(self) -> None:
+        free, least = self._free(self.root) / MEGA, self.contract.config.free_space
+        if free < least:
+            mend = "free some, or lower free_space in the contract"
+            raise DatasetError(f"too little room beside {self.dataset}", got=f"{free:.0f} MB", allowed=f"at least {least:g} MB", mend=mend)
+
+    def _cut_short(self, why: str) -> str:
+        self._faults.append(why)
+        return f"the recording ended early: {why}. {self.stop(Wish()).text}"
+
+
+def _changed(labels: Labels, wish: Wish) -> Labels:
+    success = wish.success if wish.success != SUCCESS[0] else labels.success
+    return Labels(wish.task or labels.task, success, wish.robot or labels.robot, wish.workspace or labels.workspace)

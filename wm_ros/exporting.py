@@ -1,0 +1,51 @@
+"""The exporter as a process of its own beside the recorder: started when there is something to do, and again when it was killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from wm_core.data import journal
+
+LOG = "exporter.log"
+AGAIN = 5.0  # s between two starts
+NICENESS = 10
+
+
+class Exporting:
+    """Its output is in DATASET.journal/exporter.log."""
+
+    def __init__(self, dataset: Path, linger: float) -> None:
+        self._dataset, self._linger, self._root = dataset, linger, journal.root_of(dataset)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = -float("inf")
+
+    def pending(self) -> int:
+        """Episodes that are captured and not in the dataset yet."""
+        return sum(one.state == journal.FINISHED for one in journal.journals(self._root))
+
+    def keep_going(self, now: float) -> str:
+        """Start the process where it is needed at `now` (s, steady); says so when it ended before its work was done."""
+        if (self._process is not None and self._process.poll() is None) or now - self._started < AGAIN:
+            return ""
+        if not self.pending() and not any((self._root / "labels").glob("[0-9]*.json")):
+            return ""
+        status = None if self._process is None else self._process.returncode
+        self._started = now
+        self._start()
+        return f"the exporter ended with status {status} and is started again; see {self._root / LOG}" if status else ""
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "wm_core.cli.main", "dataset", "export", str(self._dataset), "--linger", str(self._linger)]
+        with (self._root / LOG).open("ab") as log:
+            # In a session of its own: what ends the recorder must not end it before it has written what was captured.
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=lambda: os.nice(NICENESS) and None,
+            )
