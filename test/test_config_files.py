@@ -17,6 +17,7 @@ from wm_core.data.recording_config import RecordingConfig
 from wm_core.evaluation.ablations import AblationsConfig
 from wm_core.evaluation.control_config import ControlConfig
 from wm_core.evaluation.evaluate_config import EvaluateConfig
+from wm_core.evaluation.finetune_config import FinetuneConfig
 from wm_core.evaluation.loop_config import LoopConfig
 from wm_core.planning.controller_config import ControllerConfig
 from wm_core.planning.planner_config import PlannerConfig
@@ -27,7 +28,6 @@ from wm_core.robot.robot_config import RobotConfig
 from wm_core.simulation.sim_config import SimConfig
 from wm_core.training.decoder_config import DecoderTraining
 from wm_core.training.encoder_config import ConvolutionalTraining, DistilledTraining, MaskedTraining
-from wm_core.training.finetune_config import FinetuneConfig
 from wm_core.training.train_config import TrainConfig
 from wm_core.vision.encoding_config import EncodingConfig
 from wm_core.vision.timm_encoder import TimmEncoderConfig

@@ -14,7 +14,7 @@ from small_evaluation import CONFIG, SIZE, Small, episode
 from wm_core.configuration import build
 from wm_core.data.clip import ClipRequest
 from wm_core.data.lerobot_writer import DatasetWriter, Layout, VideoSettings
-from wm_core.training.finetune_config import FinetuneConfig
+from wm_core.evaluation.finetune_config import FinetuneConfig
 from wm_core.training.train_config import DataConfig, RunConfig, Stage, TrainConfig, record
 from wm_core.world_model import checkpoint
 

@@ -13,11 +13,11 @@ from small_evaluation import Small, write_encoder
 from small_tuning import Tuned, make_tuned
 
 from wm_core.errors import CheckpointError, ConfigurationError
+from wm_core.evaluation import finetune as finetuning
 from wm_core.evaluation import offer
 from wm_core.evaluation.bootstrap import Estimate
-from wm_core.training import finetune as finetuning
+from wm_core.evaluation.finetune import finetune, opened
 from wm_core.training.errors import TrainingError
-from wm_core.training.finetune import finetune, opened
 from wm_core.training.forgetting import Measured, Watch
 from wm_core.world_model import checkpoint
 from wm_core.world_model.engine_config import EngineConfig
@@ -35,6 +35,15 @@ def whole(tuned: Tuned) -> Path:
     out = tuned.root / "whole"
     finetune(tuned.start, tuned.config(), tuned.root, out, lambda line: None)
     return out
+
+
+@pytest.fixture(scope="module")
+def learned(tuned: Tuned) -> Path:
+    """A checkpoint that knows the moving square."""
+    known = {"data__new": [tuned.set("held_out")], "data__reference": [tuned.set("backwards")]}
+    fast = {"run__learning_rate": 0.05, "run__warmup_steps": 20, "run__steps": 40, "monitor__every": 40}
+    train(tuned.start, tuned, tuned.root / "learned", **known, **fast)
+    return tuned.root / "learned" / finetuning.BEST / "step_000000040"
 
 
 def train(start: Path, tuned: Tuned, out: Path, say: Callable[[str], None] = lambda line: None, **changes: Any) -> Watch:
@@ -59,12 +68,9 @@ def test_what_is_offered_can_be_served_and_tells_its_reasons(whole: Path, tuned:
     assert (whole / "finetune.png").is_file()
 
 
-def test_it_stops_when_it_forgets_and_keeps_what_was_best_until_then(tuned: Tuned) -> None:
+def test_it_stops_when_it_forgets_and_keeps_what_was_best_until_then(learned: Path, tuned: Tuned) -> None:
     """A training that is too violent, and the same again with a bound between two of its measurements."""
-    known = {"data__new": [tuned.set("held_out")], "data__reference": [tuned.set("backwards")]}
-    fast = {"run__learning_rate": 0.05, "run__warmup_steps": 20, "run__steps": 40, "monitor__every": 40}
-    train(tuned.start, tuned, tuned.root / "learned", **known, **fast)
-    start = tuned.root / "learned" / finetuning.BEST / "step_000000040"
+    start = learned
     violent = {"run__learning_rate": 0.1, "run__warmup_steps": 30}
     free = train(start, tuned, tuned.root / "free", **violent).measured
     assert free[1].new < free[0].new
@@ -94,11 +100,11 @@ def test_killed_anywhere_it_goes_on_to_the_same_weights(whole: Path, tuned: Tune
     assert ends[0] == ends[1]
 
 
-def test_a_training_that_only_forgets_gives_nothing(tuned: Tuned) -> None:
-    config = tuned.config(run__learning_rate=1.0, run__steps=10, monitor__worsening=1.0)
+def test_a_training_that_only_forgets_gives_nothing(learned: Path, tuned: Tuned) -> None:
+    config = tuned.config(run__learning_rate=1.0, run__warmup_steps=20, run__steps=10, monitor__worsening=1.5)
     out = tuned.root / "broken"
     with pytest.raises(TrainingError, match="no checkpoint is better"):
-        finetune(tuned.start, config, tuned.root, out, lambda line: None)
+        finetune(learned, config, tuned.root, out, lambda line: None)
     assert not (out / finetuning.OFFERED).exists()
 
 

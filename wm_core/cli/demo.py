@@ -48,6 +48,11 @@ def run_loop(chosen: argparse.Namespace) -> int:
     changes = [f"{name}={value}" for name, value in given.items() if value is not None]
     config = overridden(configuration.read(LoopConfig, shipped("loop.yaml")), changes)
     out = chosen.out or Path("out") / "loop"
-    loop = loop_stages.run(out, config, lambda line: print(line, flush=True))
+    loop = loop_stages.run(out, config, _say)
     print(f"the change cost {100 * loop.lost:.0f} points, {100 * loop.recovered:.0f} % of them came back; {out / 'loop.md'}")
     return 0 if loop.recovered >= 2.0 / 3.0 else 1
+
+
+def _say(line: str) -> None:
+    """Also from the processes that trials are divided among."""
+    print(line, flush=True)

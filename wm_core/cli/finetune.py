@@ -10,7 +10,7 @@ from wm_core.cli.arguments import add_config, add_overrides, config_of
 from wm_core.cli.shipped import model
 
 if TYPE_CHECKING:
-    from wm_core.training.finetune_config import FinetuneConfig
+    from wm_core.evaluation.finetune_config import FinetuneConfig
 
 
 def add(verbs: Any) -> None:
@@ -30,7 +30,7 @@ def add(verbs: Any) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Exit status 0 says that the new model is offered, 3 that it is withheld."""
-    from wm_core.training.finetune import OFFERED, WITHHELD, finetune
+    from wm_core.evaluation.finetune import OFFERED, WITHHELD, finetune
 
     path = config_of(chosen)
     made = finetune(chosen.model, configured(chosen, path), path.parent, chosen.out, _say)
@@ -41,7 +41,7 @@ def run(chosen: argparse.Namespace) -> int:
 def configured(chosen: argparse.Namespace, path: Path) -> FinetuneConfig:
     """The file with the sets and settings of the command line in place of its own."""
     from wm_core import configuration
-    from wm_core.training.finetune_config import FinetuneConfig
+    from wm_core.evaluation.finetune_config import FinetuneConfig
     from wm_core.training.overrides import overridden
 
     mapping = configuration.read_mapping(path)

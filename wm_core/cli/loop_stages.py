@@ -19,13 +19,13 @@ from wm_core.evaluation import loop_report
 from wm_core.evaluation.control import Summary
 from wm_core.evaluation.control_config import ControlConfig
 from wm_core.evaluation.evaluate_control import AS_TRAINED, Setup, evaluate_control
+from wm_core.evaluation.finetune import OFFERED, WITHHELD, finetune
+from wm_core.evaluation.finetune_config import FinetuneConfig, TuningSet
 from wm_core.evaluation.loop_config import LoopConfig
 from wm_core.evaluation.loop_report import Loop
 from wm_core.planning.planner_config import PlannerConfig
 from wm_core.simulation.embedded_arm import EmbeddedArm
 from wm_core.simulation.sim_config import SimConfig
-from wm_core.training.finetune import OFFERED, WITHHELD, finetune
-from wm_core.training.finetune_config import FinetuneConfig, TuningSet
 
 Say = Callable[[str], None]
 CHANGED, PLANNER = "changed", "planner"

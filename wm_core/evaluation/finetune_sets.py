@@ -12,10 +12,10 @@ import torch
 from wm_core import configuration
 from wm_core.errors import CheckpointError, ConfigurationError
 from wm_core.evaluation.evaluate_config import EvaluateConfig, EvaluationData, SetConfig
+from wm_core.evaluation.finetune_config import FinetuneConfig, TuningSet
 from wm_core.evaluation.held_out import HeldOut, Request, Whole
 from wm_core.evaluation.sets import TokenSet, open_set
 from wm_core.training.errors import TrainingError
-from wm_core.training.finetune_config import FinetuneConfig, TuningSet
 from wm_core.training.train_config import DataConfig, RunConfig, SourceConfig, TrainConfig
 from wm_core.vision.encoder import FrozenEncoder
 from wm_core.world_model.checkpoint import Checkpoint

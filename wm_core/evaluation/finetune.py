@@ -15,17 +15,17 @@ from pathlib import Path
 
 import torch
 
-from wm_core.evaluation import finetune_page, offer
+from wm_core.evaluation import finetune_page, finetune_sets, offer
 from wm_core.evaluation.evaluate import evaluated, keep
 from wm_core.evaluation.evaluate_config import EvaluateConfig
+from wm_core.evaluation.finetune_config import FinetuneConfig
+from wm_core.evaluation.finetune_sets import Held
 from wm_core.evaluation.followed_ranges import ranges_on
 from wm_core.evaluation.held_out import HeldOut, Request
 from wm_core.evaluation.offer import Offer, SetVerdicts
 from wm_core.evaluation.sets import open_encoder, rate
-from wm_core.training import finetune_sets, forgetting
+from wm_core.training import forgetting
 from wm_core.training.errors import TrainingError
-from wm_core.training.finetune_config import FinetuneConfig
-from wm_core.training.finetune_sets import Held
 from wm_core.training.forgetting import Measured, Watch
 from wm_core.training.token_source import PatchEncoder, open_datasets
 from wm_core.training.trainer import Trainer
