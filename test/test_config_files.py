@@ -17,6 +17,8 @@ from wm_core.data.recording_config import RecordingConfig
 from wm_core.evaluation.ablations import AblationsConfig
 from wm_core.evaluation.control_config import ControlConfig
 from wm_core.evaluation.evaluate_config import EvaluateConfig
+from wm_core.evaluation.finetune_config import FinetuneConfig
+from wm_core.evaluation.loop_config import LoopConfig
 from wm_core.evaluation.replay_config import ReplayConfig
 from wm_core.planning.controller_config import ControllerConfig
 from wm_core.planning.planner_config import PlannerConfig
@@ -39,7 +41,8 @@ CLASSES |= {"encoder_convolutional": ConvolutionalTraining, "encoder_masked": Ma
 CLASSES |= {"encoder_dinov3": TimmEncoderConfig, "decoder": DecoderTraining}
 CLASSES |= {"world_model": RolloutConfig}
 CLASSES |= {"train_embedded": TrainConfig, "train_full": TrainConfig}
-CLASSES |= {"control": ControlConfig, "record_lerobot": RecordingConfig, "replay": ReplayConfig}
+CLASSES |= {"control": ControlConfig, "finetune": FinetuneConfig, "loop": LoopConfig}
+CLASSES |= {"record_lerobot": RecordingConfig, "replay": ReplayConfig}
 CLASSES |= {"embedded": EmbeddedConfig, "evaluate": EvaluateConfig, "ablations": AblationsConfig}
 CLASSES |= {"world_model_embedded": WorldModelConfig, "world_model_full": WorldModelConfig}
 

@@ -17,8 +17,6 @@ import rclpy
 from ament_index_python.packages import get_package_share_directory
 from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
 from sensor_msgs.msg import Image
 
 from wm_core.configuration import read
@@ -36,15 +34,15 @@ from wm_core.simulation.sim_config import SimConfig
 from wm_core.training.overrides import overridden
 from wm_ros.conductor import START_TIMEOUT, Conductor, ConductorError, await_robot, launched
 from wm_ros.conversions import seconds
-from wm_ros.goal_driver import STILL, GoalDriver, UnplacedError
+from wm_ros.goal_driver import GoalDriver, UnplacedError
 from wm_ros.images import picture
 from wm_ros.mission_recorder import MissionRecorder
 from wm_ros.msg import PlannerStatus
+from wm_ros.sim_reset import reset
 
 RCLError: type[Exception] = rclpy_implementation.RCLError
 CONFIG = Path(get_package_share_directory("wm_ros")) / "config"
 SCENE, POLICY = "as_trained", "controller"
-ARMINGS = 10
 
 
 class Evaluation:
@@ -53,11 +51,10 @@ class Evaluation:
     def __init__(self, node: MissionRecorder, conductor: Conductor, config: ControlConfig, step: float) -> None:
         self._node, self._conductor, self._config, self._step = node, conductor, config, step
         self._driver = GoalDriver(node, conductor)
-        self._sim = AsyncParameterClient(node, "sim_arm")
 
     def trial(self, asked: Reaching, index: int, kind: str) -> tuple[Trial, Image]:
         """From the reset to the judgement; with the picture of the goal."""
-        self._reset(asked.seed)
+        reset(self._node, self._conductor, asked.seed)
         self._over(asked.goal, asked.height)
         goal, tool = self._driver.look(), self._tool()
         self._over(asked.start, asked.height)
@@ -89,25 +86,6 @@ class Evaluation:
         rows = np.array(errors)
         said = np.array(planning), missed, tuple(frames), np.array(latency)
         return Trial(index, judge.succeeded(kind, rows), rows, np.array(path), *said)
-
-    def _reset(self, seed: int) -> None:
-        """The arm at home and the objects where the seed puts them; the guard, which sees the arm jump, is armed again."""
-        wait = self._conductor.wait
-        wait("sim_arm's parameters", self._sim.services_are_ready)
-        done = self._sim.set_parameters([Parameter("seed", value=seed)])
-        wait("setting the seed", done.done)
-        if not done.result().results[0].successful:
-            raise ConductorError("sim_arm refused the seed", got=done.result().results[0].reason)
-        self._conductor.trigger("sim_arm/reset")
-        self._conductor.spin_until(lambda: False, STILL)
-        for attempt in range(ARMINGS):
-            if self._conductor.spin_until(lambda: self._node.armed, STILL):
-                return
-            try:
-                self._conductor.trigger("safety_guard/arm")
-            except ConductorError:
-                if attempt == ARMINGS - 1:
-                    raise
 
     def _over(self, pose: Array, height: float) -> None:
         """Up, across above the objects, and down."""

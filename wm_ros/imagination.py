@@ -31,11 +31,11 @@ CONNECTING = 30.0  # s that configuring waits for a server
 class Imagination:
     """step: seconds of one step of the model. `evaluator` shows it a goal; `doubt` as in wm_core.planning.doubt; `close` ends it.
 
-    `here`: it takes frames from whoever asks; servers know those alone that they have heard themselves.
+    `model` is the one in this process, which takes frames from whoever asks; None: servers imagine, who know those alone that they heard.
     """
 
     step: float
-    here: bool
+    model: WorldModel | None
     evaluator: Callable[[Goal], SeeingEvaluator]
     doubt: Callable[[Goal, Seen, Array], float | None]
     close: Callable[[], None]
@@ -55,16 +55,22 @@ def open_imagination(node: Node, config: ControllerConfig, planner: PlannerConfi
     folder = Path(config.world_model).expanduser() if config.world_model else shipped.model("world_model")
     model = WorldModel.open(folder, device.torch_device(config.device), dtype=device.PRECISIONS[config.precision], engine=planner.engine)
     model.require_encoder(encoder.name, encoder.weight_hash)
-    if model.fps is None:
-        raise CheckpointError("the checkpoint does not tell the rate of its frames", got=folder, mend="use one that `wm train` wrote")
     judged = verdict.read(directory(folder), model.hash)
     if judged is None or not judged.may_plan:
         node.get_logger().warning(f"the world model {'was never evaluated' if judged is None else judged.text()}")
-    fidelities = planner.fidelities
+    return imagination_of(model, planner)
+
+
+def imagination_of(model: WorldModel, planner: PlannerConfig) -> Imagination:
+    """A model in this process, which tells the rate of its frames."""
+    if model.fps is None:
+        raise CheckpointError(
+            "the checkpoint does not tell the rate of its frames", got=model.hash[:12], mend="use one that `wm train` wrote"
+        )
     return Imagination(
         1.0 / model.fps,
-        True,
-        lambda goal: ModelEvaluator(model, goal, planner.distance, fidelities),
+        model,
+        lambda goal: ModelEvaluator(model, goal, planner.distance, planner.fidelities),
         lambda goal, seen, actions: doubt.doubt(model, goal, seen, actions),
         model.close,
     )
@@ -79,4 +85,4 @@ def _served(node: Node, config: ControllerConfig, planner: PlannerConfig) -> Ima
         servers.close()
         raise
     fidelities = planner.fidelities
-    return Imagination(step, False, lambda goal: servers.evaluator(goal, planner.distance, fidelities), lambda *_: None, servers.close)
+    return Imagination(step, None, lambda goal: servers.evaluator(goal, planner.distance, fidelities), lambda *_: None, servers.close)

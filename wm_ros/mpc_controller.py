@@ -33,8 +33,9 @@ from wm_ros import planner_messages, process, robot_description
 from wm_ros.deferred_service import Reply, offer
 from wm_ros.diagnostics import Loop
 from wm_ros.guard_watch import GuardWatch
-from wm_ros.imagination import open_encoder, open_imagination
+from wm_ros.imagination import Imagination, open_encoder, open_imagination
 from wm_ros.lifecycle import WmNode, status
+from wm_ros.load_model import LoadModelService
 from wm_ros.msg import DeltaEECommand, PlannerStatus
 from wm_ros.plan_views import Overheard, PlanViews
 from wm_ros.save_goal import SaveGoalService, goals_folder
@@ -59,7 +60,7 @@ class MpcController(WmNode[ControllerConfig]):
     def configure(self, config: ControllerConfig) -> None:
         began, beside = time.monotonic(), Path(self._source).parent
         robot_config, robot = robot_description.load(self)
-        planner = configuration.read(PlannerConfig, beside / config.planner)
+        self._planner = planner = configuration.read(PlannerConfig, beside / config.planner)
         guard = configuration.read(GuardConfig, beside / config.guard)
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -70,14 +71,20 @@ class MpcController(WmNode[ControllerConfig]):
         chunk = whole_chunk(config.pace.rate, self._imagination.step)
         drafter = Drafter(search_of(planner, guard, robot, self._imagination.step), planner.frames, chunk)
         self._measure(drafter, robot)
-        self._frame, self._period = robot_config.base_link, 1.0 / config.pace.rate
+        self._robot, self._frame, self._period = robot, robot_config.base_link, 1.0 / config.pace.rate
         self._watch = Watch(self, robot.kinematics, config.opening, planner.frames * self._imagination.step + KEPT)
         self._controller = Controller(
             drafter, self._watch.sight, Ticks(self._watch.now(), self._period), self._watch.now, config.pace, config.sight, self._lead
         )
         self._library = GoalLibrary(goals_folder(config.goals), shipped.model("goals"))
         self._reception = Reception(
-            self._controller, self._encoder, self._library, self._evaluator, self._imagination.doubt, config.pursuit, config.doubt
+            self._controller,
+            self._encoder,
+            self._library,
+            self._evaluator,
+            lambda *asked: self._imagination.doubt(*asked),
+            config.pursuit,
+            config.doubt,
         )
         drawer = shipped.decoder(config.decoder, config.world_model)
         decoder = None if drawer is None else load_decoder(drawer, self._encoder, device.torch_device(config.device))
@@ -96,6 +103,8 @@ class MpcController(WmNode[ControllerConfig]):
         self._watch.subscribe(self._thread.wake)
         self.create_service(Trigger, "~/cancel", self._on_cancel)
         SaveGoalService(self, self._encoder, self._library, self._thread)
+        busy, now = lambda: self._reception.busy, lambda: self._imagination
+        LoadModelService(self, self._known(), self._planner, self._thread, now, busy, self._put_model)
         self._controller.ticks = Ticks(self._watch.now(), self._period)
         self._timer: Timer = self.create_timer(self._period, self._tick)
         self.create_timer(IDLE_STATUS_PERIOD, self._report_idle)
@@ -134,7 +143,7 @@ class MpcController(WmNode[ControllerConfig]):
         """Find out and say what this machine can hold; servers are found out about on the way."""
         config, search = self._known(), drafter.search.config
         self._lead = config.pace.deadline or drafter.length
-        if self._imagination.here:
+        if self._imagination.model is not None:
             self._say(f"measuring how long a plan takes, on {device.torch_device(config.device)}")
             self._lead = rehearse(drafter, self._evaluator, self._encoder, robot, config, self._say)
         ahead = float(np.ceil(MARGIN * self._lead * config.pace.rate - 1e-6)) / config.pace.rate
@@ -179,6 +188,15 @@ class MpcController(WmNode[ControllerConfig]):
             return planner_messages.acceptance(first, self._frame, imagined)
         self.get_logger().warning(f"goal refused: {code.name}: {text}")
         return planner_messages.refusal(code, text)
+
+    def _put_model(self, imagination: Imagination) -> None:
+        """On the planning thread, between two goals; one that cannot plan is not kept."""
+        before, self._imagination = self._imagination, imagination
+        try:
+            self._measure(self._controller.drafter, self._robot)
+        except WmError:
+            self._imagination = before
+            raise
 
     def _improve(self) -> bool:
         draft = self._controller.improve()

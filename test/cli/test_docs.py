@@ -19,6 +19,7 @@ from wm_core.cli.shipped import config_folder, description, shipped
 from wm_core.data.collect import CollectConfig
 from wm_core.evaluation.ablations import AblationsConfig
 from wm_core.evaluation.evaluate_config import EvaluateConfig
+from wm_core.evaluation.finetune_config import FinetuneConfig
 from wm_core.planning.planner_config import PlannerConfig
 from wm_core.training import train_config
 from wm_core.training.decoder_config import DecoderTraining
@@ -26,13 +27,14 @@ from wm_core.training.encoder_config import read_training
 from wm_core.training.overrides import overridden
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("data.md", "planning.md", "record.md", "training.md")
+PAGES = ("data.md", "finetune.md", "planning.md", "record.md", "training.md")
 CLASSES: dict[str, type[Any]] = {
     "collect": CollectConfig,
     "evaluate": EvaluateConfig,
     "ablations": AblationsConfig,
     "train-decoder": DecoderTraining,
     "plan": PlannerConfig,
+    "finetune": FinetuneConfig,
 }
 
 
@@ -69,7 +71,7 @@ def test_the_example_in_a_verbs_help_is_taken(verb: str) -> None:
     takes(chosen, parser.get_default("example").split())
 
 
-@pytest.mark.parametrize("command", [line for line in commands() if line.split()[0] not in ("exec", "shell")])
+@pytest.mark.parametrize("command", [line for line in commands() if line.split()[0] not in ("exec", "shell", "ros2")])
 def test_wm_takes_the_command(command: str) -> None:
     chosen = parsed(shlex.split(command))
     if getattr(chosen, "config", None) is not None and chosen.config.parts[0] == "config":
@@ -84,7 +86,7 @@ def test_wm_takes_the_command(command: str) -> None:
 def test_there_are_commands_to_check() -> None:
     verbs = {line.split()[0] for line in commands()}
     trained = {"embedded", "collect", "dataset", "train-encoder", "train-decoder", "train", "evaluate", "ablations"}
-    assert verbs == trained | {"plan", "exec", "shell"}
+    assert verbs == trained | {"finetune", "demo", "plan", "exec", "shell", "ros2"}
 
 
 @pytest.mark.parametrize("page", PAGES)

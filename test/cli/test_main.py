@@ -20,6 +20,7 @@ NAMES = (
     "train",
     "evaluate",
     "evaluate control",
+    "finetune",
     "plan",
     "ablations",
 )

@@ -21,12 +21,13 @@ from served_models import ENCODER, save_model
 from visualization_msgs.msg import MarkerArray
 
 from wm_core.planning.goal_request import Code
+from wm_core.planning.served_model import LoadCode
 from wm_core.vision.embedded import MomentNetwork, save_embedded
 from wm_core.vision.encoder import FrozenEncoder
 from wm_core.vision.preprocessing import Preprocessing
 from wm_ros.images import image_message
 from wm_ros.msg import DeltaEECommand, PlannerStatus
-from wm_ros.srv import PlanToGoal, SaveGoal
+from wm_ros.srv import LoadModel, PlanToGoal, SaveGoal
 
 NODE, SIZE, START_UP = "/mpc_controller", 32, 90.0
 PICTURE = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8)
@@ -64,6 +65,7 @@ class Controlled:
 
     system: ArmSystem
     encoder: Path
+    hash: str
     statuses: list[PlannerStatus] = field(default_factory=list)
     commands: list[DeltaEECommand] = field(default_factory=list)
 
@@ -99,7 +101,7 @@ def controlled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controlled]
         system.start("encoder", encoder=str(folder / "encoder"), remappings={"image_raw": "camera/front/image_raw"})
         system.start("mpc_controller", config_file=str(config), remappings={"image_raw": "camera/front/image_raw"})
         system.await_ready()
-        found = Controlled(system, folder / "encoder")
+        found = Controlled(system, folder / "encoder", made.weight_hash)
         found.statuses = system.observer.hear(PlannerStatus, f"{NODE}/status")
         found.commands = system.observer.hear(DeltaEECommand, "/delta_command")
         system.observer.until(lambda: found.statuses, lambda: f"the controller is active; {system.said()}", START_UP)
@@ -195,6 +197,33 @@ def test_a_second_goal_is_refused_or_replaces_the_first(idle: Controlled) -> Non
     assert first.goal_id != second.goal_id
     idle.system.observer.trigger(f"{NODE}/cancel")
     idle.ended(second.goal_id)
+
+
+def test_another_model_is_loaded_between_goals_and_an_unfit_one_is_not(idle: Controlled) -> None:
+    folder, encoder_hash = idle.encoder.parent, idle.hash
+
+    def load(checkpoint: Path) -> LoadModel.Response:
+        return idle.system.observer.call(LoadModel, f"{NODE}/load_model", LoadModel.Request(checkpoint=str(checkpoint)), START_UP)
+
+    fit = save_model(folder / "fit", seed=1, dim=8, encoder_hash=encoder_hash)
+    running = idle.away()
+    assert load(fit).code == LoadCode.NOT_READY, "a goal is running"
+    idle.system.observer.trigger(f"{NODE}/cancel")
+    idle.ended(running.goal_id)
+    before = idle.away(execute=False).predicted_cost
+    unfit = {
+        LoadCode.SELF_CHECK_FAILED: save_model(folder / "absurd", dim=8, encoder_hash=encoder_hash, scale=1e3),
+        LoadCode.ENCODER_MISMATCH: save_model(folder / "foreign", dim=8),
+        LoadCode.NOT_FOUND: folder / "none",
+    }
+    for code, checkpoint in unfit.items():
+        answer = load(checkpoint)
+        assert (answer.success, answer.code) == (False, code), answer.message
+    assert idle.away(execute=False).success, "the old one plans on"
+    assert load(fit).success
+    after = idle.away(execute=False, replace=True)
+    assert after.success, after.message
+    assert abs(after.predicted_cost - before) > 1e-6, "another model imagines something else"
 
 
 def test_a_guard_that_stops_ends_the_goal(idle: Controlled) -> None:

@@ -255,6 +255,7 @@ def test_a_checkpoint_that_will_not_do_leaves_the_old_one_serving(served: Served
         LoadCode.ENCODER_MISMATCH: [save_model(folder / "foreign", encoder_hash="b" * 64)],
         LoadCode.SELF_CHECK_FAILED: [
             save_model(folder / "nonsense", scale=math.nan),
+            save_model(folder / "absurd", scale=1e3),
             save_model(folder / "wider", dim=DIM + 1),
             save_model(folder / "slower", fps=1.0),
             save_model(folder / "timeless", fps=None),

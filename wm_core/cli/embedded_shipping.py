@@ -6,11 +6,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from wm_core.evaluation.evaluate_config import EvaluateConfig
-from wm_core.evaluation.held_out import HeldOut, Request
-from wm_core.evaluation.imagined import recorded
+from wm_core.evaluation.followed_ranges import ranges_on
 from wm_core.evaluation.sets import open_encoder, open_set, rate
 from wm_core.planning.goal import Goal
 from wm_core.planning.goal_library import GoalLibrary
@@ -18,10 +15,6 @@ from wm_core.world_model import byte_ranges, checkpoint
 from wm_core.world_model.onnx_nodes import Ranges
 from wm_core.world_model.world_model import WorldModel, directory
 
-CLIPS = 32  # of held-out episodes, each followed with its own actions and with those of some others
-OTHERS = 7
-CONTEXT, HORIZON = 8, 5
-STEPS = (1, 4)
 KEPT = ("calibration.json", "verdict.json")
 
 
@@ -49,15 +42,4 @@ def ship(parts: dict[str, Path], goal: Goal, config: EvaluateConfig, beside: Pat
 def measured(model: WorldModel, config: EvaluateConfig, beside: Path, say: Callable[[str], None]) -> Ranges:
     """How large the numbers in the layers become on held-out clips, on every grid, with few and many sampling steps."""
     tokens = open_set(config.data, config.data.labelled, beside, open_encoder(config.data, beside), say)
-    clips = tokens.clips(Request(CLIPS, CONTEXT, HORIZON, rate(config.data, model), config.seed), say)
-    return byte_ranges.merged([_on(model, clips, grid, steps) for grid in model.grids for steps in STEPS])
-
-
-def _on(model: WorldModel, clips: HeldOut, grid: tuple[int, int], steps: int) -> Ranges:
-    contexts, followed, own = [], [], recorded(clips).actions[:, 0]
-    for index in range(len(clips)):
-        one = clips.part(slice(index, index + 1))
-        seen = model.pooled(one.latents[:, : one.context], grid)
-        contexts.append(model.context(seen, one.seen(model.proprioception), grid=grid))
-        followed.append(torch.roll(own, -index, dims=0)[: OTHERS + 1])
-    return model.measured_ranges(contexts, followed, steps)
+    return ranges_on(model, tokens, rate(config.data, model), config.seed, say)

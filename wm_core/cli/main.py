@@ -15,6 +15,7 @@ from wm_core.cli import (
     evaluate,
     evaluate_control,
     evaluate_replay,
+    finetune,
     plan,
     train,
     train_decoder,
@@ -34,6 +35,7 @@ VERBS = (
     evaluate,
     evaluate_control,
     evaluate_replay,
+    finetune,
     plan,
     ablations,
 )

@@ -49,16 +49,25 @@ def evaluate(checkpoint: Path, path: Path, overrides: Sequence[str], out: Path, 
     if config.threads:
         torch.set_num_threads(config.threads)
     place = directory(checkpoint)
-    bench = _bench(config, path.parent, place, say)
-    result = _evaluation(bench, place, out)
+    result = evaluated(config, path.parent, place, out, say)
     out.mkdir(parents=True, exist_ok=True)
-    write_bands(place, result.calibration.calibration if result.calibration else None)
-    _write(place / verdict.FILE, {"weights": result.weights, **asdict(result.verdict)})
+    keep(place, result)
     _write(out / FILE, asdict(result))
     for written in page.write(result, out):
         say(f"wrote {written}")
     say(f"{place.name} {result.verdict.text()}")
     return result
+
+
+def evaluated(config: EvaluateConfig, beside: Path, place: Path, out: Path, say: Say) -> Evaluation:
+    """The checkpoint in `place`; relative paths begin at `beside`. Strips go into `out`, nothing else is written."""
+    return _evaluation(_bench(config, beside, place, say), place, out)
+
+
+def keep(place: Path, result: Evaluation) -> None:
+    """Bands and verdict beside the weights that they hold for."""
+    write_bands(place, result.calibration.calibration if result.calibration else None)
+    _write(place / verdict.FILE, {"weights": result.weights, **asdict(result.verdict)})
 
 
 @dataclass

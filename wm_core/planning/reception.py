@@ -54,6 +54,12 @@ class Reception:
     _pending: int = 0
     _cancelled: int = 0
 
+    @property
+    def busy(self) -> bool:
+        """Whether a goal is pursued, or one that was let in waits for its first plan."""
+        with self._lock:
+            return bool(self._pending) or self.controller.running
+
     def admit(self, request: GoalRequest, guard_fault: str) -> Ticket:
         """Let a request in, or refuse it; `guard_fault` is why the arm cannot be commanded."""
         controller = self.controller

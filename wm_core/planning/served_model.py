@@ -13,6 +13,8 @@ from wm_core.world_model.conditioning import Conditioning
 from wm_core.world_model.engine_config import TORCH, EngineConfig
 from wm_core.world_model.world_model import WorldModel
 
+ABSURD = 10.0  # deviations of the latents; real frames are one from their mean, and the worst of futures stays within a few
+
 
 class LoadCode(IntEnum):
     """How it went; the codes of LoadModel.srv."""
@@ -58,7 +60,7 @@ def opened(
 
 
 def _check(model: WorldModel, running: WorldModel | None) -> None:
-    """It tells its rate, has the rate and the sizes of the one before, and imagines something finite on each of its grids."""
+    """It tells its rate, has the rate and the sizes of the one before, and imagines nothing absurd on any of its grids."""
     if model.fps is None:
         raise CheckpointError("the checkpoint does not tell the rate of its frames", mend="use one that `wm train` wrote")
     if running is not None and _sizes(model) != _sizes(running):
@@ -74,6 +76,10 @@ def _check(model: WorldModel, running: WorldModel | None) -> None:
         wrong = int((~torch.isfinite(imagined)).sum())
         if wrong:
             raise CheckpointError("the model imagines numbers that are not finite", got=f"{wrong} on the grid {grid[0]} x {grid[1]}")
+        away = float(model.normalised(imagined).square().mean().sqrt())
+        if away > ABSURD:
+            got = f"{away:.3g} deviations away from all that was seen, on the grid {grid[0]} x {grid[1]}"
+            raise CheckpointError("the model imagines what cannot be", got=got, allowed=f"at most {ABSURD:g}", mend="train it again")
 
 
 def _sizes(model: WorldModel) -> str:

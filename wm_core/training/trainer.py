@@ -37,7 +37,7 @@ METRICS = (*ERRORS, "gradient_norm", "learning_rate", "loss", "rollout_loss")
 
 
 class Trainer:
-    """A training in `folder`; made with `resume` it is the one that stopped there."""
+    """A training in `folder`; made with `resume` it is the one that stopped there, else it begins with the averaged weights of `start`."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Trainer:
         folder: Path,
         processes: Processes = ALONE,
         resume: bool = False,
+        start: checkpoint.Checkpoint | None = None,
     ) -> None:
         self.config, self.source, self.statistics, self.processes = config, source, dict(statistics), processes
         self.step, self._accumulation = 0, config.accumulation(processes.world)
@@ -61,6 +62,8 @@ class Trainer:
             self.step, place = world_model_state.restore(saved, self.network, self.average)
             source.load_state_dict(place)
             self.statistics = dict(saved.statistics)
+        elif start is not None:
+            world_model_state.begin(start, self.network, self.average)
         self.network.to(processes.device).train()
         self.average.network.to(processes.device)
         self._student = spread(self.network, self.average.network, config.run.strategy, processes)

@@ -31,6 +31,7 @@ from wm_core.world_model.normalisation import Statistics
 STATE = "training_state"
 CONFIG = "train_config"
 MAY_DIFFER = ("steps", "device", "precision", "strategy", "threads", "log_every", "checkpoint_every", "keep")
+LONG = 1_000_000  # updates after which an average forgets its start no faster than its decay says
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,13 @@ def restore(saved: Checkpoint, network: nn.Module, average: Ema) -> tuple[int, d
     checkpoint.fill(average.network, saved.ema, "ema")
     average.updates = updates
     return step, source
+
+
+def begin(start: Checkpoint, network: nn.Module, average: Ema) -> None:
+    """The averaged weights of another training into network and average, which moves as slowly as at that training's end."""
+    for each in (network, average.network):
+        checkpoint.fill(each, start.ema, "ema")
+    average.updates = LONG
 
 
 def require_same(saved: Checkpoint, config: TrainConfig) -> None:
