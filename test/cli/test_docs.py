@@ -20,6 +20,7 @@ from wm_core.data.collect import CollectConfig
 from wm_core.evaluation.ablations import AblationsConfig
 from wm_core.evaluation.evaluate_config import EvaluateConfig
 from wm_core.evaluation.finetune_config import FinetuneConfig
+from wm_core.evaluation.replay_config import ReplayConfig
 from wm_core.planning.planner_config import PlannerConfig
 from wm_core.training import train_config
 from wm_core.training.decoder_config import DecoderTraining
@@ -29,6 +30,7 @@ from wm_core.training.overrides import overridden
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("data.md", "finetune.md", "planning.md", "record.md", "training.md")
 CLASSES: dict[str, type[Any]] = {
+    "evaluate replay": ReplayConfig,
     "collect": CollectConfig,
     "evaluate": EvaluateConfig,
     "ablations": AblationsConfig,

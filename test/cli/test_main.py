@@ -20,6 +20,7 @@ NAMES = (
     "train",
     "evaluate",
     "evaluate control",
+    "evaluate replay",
     "finetune",
     "plan",
     "ablations",
