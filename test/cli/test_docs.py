@@ -19,6 +19,7 @@ from wm_core.cli.shipped import config_folder, description, shipped
 from wm_core.data.collect import CollectConfig
 from wm_core.evaluation.ablations import AblationsConfig
 from wm_core.evaluation.evaluate_config import EvaluateConfig
+from wm_core.evaluation.replay_config import ReplayConfig
 from wm_core.planning.planner_config import PlannerConfig
 from wm_core.training import train_config
 from wm_core.training.decoder_config import DecoderTraining
@@ -33,6 +34,7 @@ CLASSES: dict[str, type[Any]] = {
     "ablations": AblationsConfig,
     "train-decoder": DecoderTraining,
     "plan": PlannerConfig,
+    "evaluate replay": ReplayConfig,
 }
 
 

@@ -20,6 +20,7 @@ NAMES = (
     "train",
     "evaluate",
     "evaluate control",
+    "evaluate replay",
     "plan",
     "ablations",
 )
@@ -33,7 +34,9 @@ def test_help_loads_nothing_heavy() -> None:
     assert all(name in done.stdout for name in NAMES)
 
 
-@pytest.mark.parametrize("words", [[name] for name in NAMES] + [["dataset", "inspect"], ["dataset", "convert"], ["evaluate", "control"]])
+@pytest.mark.parametrize(
+    "words", [[name] for name in NAMES] + [["dataset", "inspect"], ["dataset", "convert"], ["evaluate", "control"], ["evaluate", "replay"]]
+)
 def test_every_verb_has_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert len(NAMES) == len(VERBS)
     with pytest.raises(SystemExit) as left:
