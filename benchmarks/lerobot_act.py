@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from lerobot.configs import FeatureType
 from lerobot.datasets import LeRobotDataset
-from lerobot.datasets.feature_utils import dataset_to_policy_features
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.act.processor_act import make_act_pre_post_processors
+from lerobot.utils.feature_utils import dataset_to_policy_features
 
 CHUNK = 8  # actions that are predicted at once
 SEEN = ("observation.images.front", "observation.state")

@@ -28,7 +28,7 @@ from wm_core.training.encoder_config import read_training
 from wm_core.training.overrides import overridden
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("data.md", "finetune.md", "planning.md", "record.md", "training.md")
+PAGES = ("data.md", "finetune.md", "planning.md", "record.md", "replay.md", "training.md")
 CLASSES: dict[str, type[Any]] = {
     "evaluate replay": ReplayConfig,
     "collect": CollectConfig,
