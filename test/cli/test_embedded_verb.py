@@ -72,6 +72,7 @@ def test_what_ships_imagines_in_bytes_and_holds_nothing_of_the_training(made: Pa
     context = model.context(torch.zeros(1, 2, 16, 8), Conditioning(torch.zeros(1, 2, 7), torch.ones(1, 2, dtype=torch.bool)))
     assert model.imagine(context, torch.zeros(1, 3, 2, 7)).isfinite().all()
     assert {path.name for path in shipped.iterdir()} == {"encoder", "decoder", "world_model", "goals"}
+    assert not list(shipped.rglob("training.safetensors")), "the encoder's optimiser stays at home"
     assert not {"model.safetensors", "training_state.safetensors"} & {path.name for path in (shipped / "world_model").iterdir()}
 
 

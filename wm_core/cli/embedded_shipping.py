@@ -11,6 +11,7 @@ from wm_core.evaluation.followed_ranges import ranges_on
 from wm_core.evaluation.sets import open_encoder, open_set, rate
 from wm_core.planning.goal import Goal
 from wm_core.planning.goal_library import GoalLibrary
+from wm_core.training.embedded_encoder import STATE
 from wm_core.world_model import byte_ranges, checkpoint
 from wm_core.world_model.onnx_nodes import Ranges
 from wm_core.world_model.world_model import WorldModel, directory
@@ -24,7 +25,7 @@ def ship(parts: dict[str, Path], goal: Goal, config: EvaluateConfig, beside: Pat
     shutil.rmtree(growing, ignore_errors=True)
     growing.mkdir(parents=True)
     for name in ("encoder", "decoder"):
-        shutil.copytree(parts[name], growing / name)
+        shutil.copytree(parts[name], growing / name, ignore=shutil.ignore_patterns(STATE))
     GoalLibrary(growing / "goals").save(goal)
     source = directory(parts["world_model"])
     place = checkpoint.save(growing, "world_model", checkpoint.served(checkpoint.load(source)))
