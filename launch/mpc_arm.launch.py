@@ -22,7 +22,6 @@ ARGUMENTS = {
         None,
     ),
     "config": ("", "directory with your own YAML files; each replaces the shipped one of the same name", None),
-    "record": ("", "directory of a LeRobot dataset that episodes are recorded into; empty: no recorder", None),
     "lock_step": ("false", "true: simulated time moves on only as the guard commands (needs sim:=true)", ["true", "false"]),
     "discovery": ("", "how far ROS discovery goes; empty: as the environment says", ["", "OFF", "LOCALHOST", "SUBNET", "SYSTEM_DEFAULT"]),
     "log_level": ("info", "least severe messages shown", ["debug", "info", "warn", "error"]),
@@ -67,8 +66,6 @@ def bring_up(context: LaunchContext) -> list[SetEnvironmentVariable | Node]:
     reach = [SetEnvironmentVariable("ROS_AUTOMATIC_DISCOVERY_RANGE", value["discovery"])] if value["discovery"] else []
     nodes = [node("sim_arm", **({"mode": "lock_step"} if lock_step else {}))] if sim else []
     nodes += [node("safety_guard", **robot), node("reach_pose", **robot)]
-    if value["record"]:
-        nodes.append(node("record_lerobot", dataset=str(Path(value["record"]).absolute()), **robot))
     if value["model"] != "none":
         encoder, model = model_parameters(value["model"])
         nodes.append(node("encoder", remappings=CAMERA, use_sim_time=lock_step, **encoder))

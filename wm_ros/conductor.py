@@ -9,9 +9,11 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import rclpy
+from ament_index_python.packages import get_package_prefix
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
@@ -29,7 +31,22 @@ class ConductorError(WmError):
 def launched(**arguments: object) -> Iterator[subprocess.Popen[bytes]]:
     """The launch file in a session of its own, with NAME:=VALUE arguments (empty: its default); every node ends with the block."""
     words = [f"{name}:={value}" for name, value in arguments.items() if value != ""]
-    command = ["ros2", "launch", "-n", "wm_ros", "mpc_arm.launch.py", *words]
+    with _started(["ros2", "launch", "-n", "wm_ros", "mpc_arm.launch.py", *words]) as process:
+        yield process
+
+
+@contextmanager
+def running(executable: str, **parameters: object) -> Iterator[subprocess.Popen[bytes]]:
+    """A node of its own beside the launch file, with these parameters; it ends with the block."""
+    words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
+    place = Path(get_package_prefix("wm_ros")) / "lib" / "wm_ros" / executable
+    with _started([str(place), "--ros-args", *words]) as process:
+        yield process
+
+
+@contextmanager
+def _started(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A command in a session of its own."""
     process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
     try:
         yield process

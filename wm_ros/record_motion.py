@@ -28,7 +28,7 @@ from wm_core.simulation.embedded_arm import EmbeddedArm
 from wm_core.simulation.scene import OBJECTS
 from wm_core.simulation.sim_config import SimConfig
 from wm_core.training.overrides import overridden
-from wm_ros.conductor import START_TIMEOUT, Conductor, ConductorError, await_robot, launched
+from wm_ros.conductor import START_TIMEOUT, Conductor, ConductorError, await_robot, launched, running
 from wm_ros.conversions import delta_message
 from wm_ros.mission_recorder import MissionRecorder
 from wm_ros.msg import DeltaEECommand, RecorderStatus
@@ -139,7 +139,9 @@ def recorded(dataset: Path) -> int:
 def run(config: LoopRecording, files: Path, dataset: Path) -> None:
     """Record what is missing of `config` in `dataset`, in the world that `files` describe."""
     arm = read(SimConfig, files / "sim_arm.yaml")
-    with launched(model="none", config=files, record=dataset) as process:
+    contract = files / "record_lerobot.yaml"
+    own = {"config_file": contract} if contract.is_file() else {}
+    with launched(model="none", config=files) as process, running("record_lerobot", dataset=dataset.absolute(), **own):
         await_robot(process)
         node = MissionRecorder(START_TIMEOUT)
         conductor = Conductor(node, process)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
+from wm_core.data.picture import CHANNELS
 from wm_core.errors import WmError
 from wm_core.robot import rotation
 from wm_core.robot.command import DeltaCommand
@@ -100,7 +101,7 @@ def test_a_picture_survives_the_raw_message(picture: np.ndarray) -> None:
 
 def test_every_encoding_gives_red_as_red_and_padding_is_skipped() -> None:
     red = {"rgb8": [255, 0, 0], "bgr8": [0, 0, 255], "rgba8": [255, 0, 0, 255], "bgra8": [0, 0, 255, 255]}
-    assert set(red) | {"mono8"} == set(images.CHANNELS)
+    assert set(red) | {"mono8"} == set(CHANNELS)
     for encoding, pixel in red.items():
         row = pixel * 2 + [77, 77]
         message = Image(height=2, width=2, encoding=encoding, step=len(row), data=row * 2)
