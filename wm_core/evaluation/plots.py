@@ -22,7 +22,7 @@ SHOWN_STARTS = 4
 
 def draw_errors(evaluation: Evaluation, path: Path) -> None:
     """Latent error of the model, of copying, and of the baseline; and all of them in units of copying's."""
-    figure, (absolute, relative) = _figure(1, 2)
+    figure, (absolute, relative) = new_figure(1, 2)
     known, hidden, baseline = evaluation.labelled, evaluation.unlabelled, evaluation.baseline
     _line(absolute, known.copy, COPY, "last frame seen, held still")
     _line(absolute, known.model, MODEL, f"model, mean of {known.seeds} futures")
@@ -35,12 +35,12 @@ def draw_errors(evaluation: Evaluation, path: Path) -> None:
     relative.axhline(1.0, color=COPY, lw=1.0, ls=":")
     _finish(absolute, "mean squared error, normalised latents", bottom=0.0)
     _finish(relative, "error / error of copying", bottom=0.0)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_actions(response: ActionResponse, path: Path) -> None:
     """What actions change, by horizon."""
-    figure, (errors, deviation) = _figure(1, 2)
+    figure, (errors, deviation) = new_figure(1, 2)
     _line(errors, response.gain, MODEL, "another clip's actions")
     _line(errors, response.null, "tab:blue", "unknown actions")
     errors.axhline(1.0, color=COPY, lw=1.0, ls=":")
@@ -48,19 +48,19 @@ def draw_actions(response: ActionResponse, path: Path) -> None:
     deviation.axhline(1.0, color=COPY, lw=1.0, ls=":")
     _finish(errors, "error / error with the true actions", bottom=0.0)
     _finish(deviation, "change that actions cause, imagined / real", bottom=0.0)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_calibration(result: CalibrationResult, path: Path) -> None:
     """Coverage of the bands over the horizon, on held-out and on shifted episodes."""
-    figure, (axis,) = _figure(1, 1)
+    figure, (axis,) = new_figure(1, 1)
     axis.axhline(result.calibration.coverage, color=COPY, lw=1.0, ls=":", label="what the bands say")
     _line(axis, result.test.share, MODEL, "held-out episodes")
     for coverage, colour in zip(result.shifted, ("tab:blue", "tab:red", "tab:purple", "tab:brown", "tab:pink"), strict=False):
         _line(axis, coverage.share, colour, coverage.name, shade=False)
     _finish(axis, "share of clips within the band", bottom=0.0)
     axis.set_ylim(0.0, 1.02)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_states(states: StateErrors, path: Path) -> None:
@@ -75,7 +75,7 @@ def draw_states(states: StateErrors, path: Path) -> None:
         _line(axis, [error.imagined for error in here], MODEL, "imagined frame", horizons)
         _line(axis, [error.true for error in here], TRUE, "true frame", horizons)
         _finish(axis, f"median error of {quantity}", bottom=0.0)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_plan_rank(rank: PlanRank, path: Path) -> None:
@@ -91,10 +91,11 @@ def draw_plan_rank(rank: PlanRank, path: Path) -> None:
         axis.axhline(distances.min(), color=TRUE, lw=1.0, ls=":", label="best candidate")
         axis.set_title(f"correlation {start.metric_correlation:.2f}", fontsize=9)
         _finish(axis, "tool from goal, cm", bottom=0.0, across="place in the model's order")
-    _save(figure, path)
+    save(figure, path)
 
 
-def _figure(rows: int, columns: int) -> tuple[Any, Any]:
+def new_figure(rows: int, columns: int) -> tuple[Any, Any]:
+    """A figure without a window, and its axes in one row after the other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -106,7 +107,7 @@ def _figure(rows: int, columns: int) -> tuple[Any, Any]:
 def _panels(count: int) -> tuple[Any, Any]:
     """So many axes, at most three beside one another; those that the last row has too many are not drawn."""
     columns = 2 if count in (2, 4) else min(3, count)
-    figure, axes = _figure(-(-count // columns), columns)
+    figure, axes = new_figure(-(-count // columns), columns)
     for axis in axes[count:]:
         axis.set_axis_off()
     return figure, axes[:count]
@@ -138,6 +139,7 @@ def _finish(axis: Any, up: str, bottom: float, across: str = "frames ahead") -> 
     axis.legend(fontsize=7)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Write the figure as a picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

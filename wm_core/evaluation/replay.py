@@ -13,6 +13,7 @@ from torch import Tensor
 from wm_core.data.bag import Bag, Heard
 from wm_core.data.footage import picture_of
 from wm_core.data.picture import Picture
+from wm_core.data.recording import GRIPPER
 from wm_core.data.recording_config import CAMERA, COMMANDED, GUARD, Contract
 from wm_core.errors import WmError
 from wm_core.evaluation.errors import EvaluationError
@@ -22,7 +23,6 @@ from wm_core.robot.rotation import Array
 from wm_core.robot.urdf import read_chain
 from wm_core.vision.encoder import Encoder
 
-GRIPPER = "gripper"
 KEPT = 600  # pictures kept for strips; the tokens are kept of all
 
 

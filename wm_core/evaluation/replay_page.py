@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wm_core.evaluation.page import table
-from wm_core.evaluation.plots import MODEL, TRUE, _figure, _save
+from wm_core.evaluation.plots import MODEL, TRUE, new_figure, save
 from wm_core.evaluation.replay import Replay
 from wm_core.evaluation.replay_result import Beginning, ReplayResult
 from wm_core.evaluation.strip import write_strip
@@ -94,7 +94,7 @@ def _lines(result: ReplayResult, name: str, strip: bool) -> list[str]:
 
 
 def _plot(result: ReplayResult, path: Path) -> None:
-    figure, axes = _figure(1, 2)
+    figure, axes = new_figure(1, 2)
     told = result.prediction
     horizons = list(range(1, len(told.model) + 1))
     axes[0].plot(horizons, told.ratio, "-o", color=MODEL, ms=3.0, label="error / holding the last frame")
@@ -110,4 +110,4 @@ def _plot(result: ReplayResult, path: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
     axes[0].set_ylim(bottom=0.0)
-    _save(figure, path)
+    save(figure, path)
