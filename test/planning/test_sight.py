@@ -43,6 +43,20 @@ def test_a_dead_camera() -> None:
     assert "newest camera frame is 0.6 s old" in watched().fault(CONFIG, 1.6)
 
 
+def test_a_camera_that_dies_does_not_hang_however_late_its_last_frame_came() -> None:
+    sight = watched()
+    sight.see(1.1, torch.rand(2, 3), FRONT, 1.3)
+    for now in (1.61, 1.79, 1.81, 2.5):
+        assert "is the encoder running, and the camera?" in sight.fault(CONFIG, now)
+
+
+def test_a_camera_whose_frames_come_too_late() -> None:
+    sight = watched()
+    for index in range(10):
+        sight.see(1.1 + 0.1 * index, torch.rand(2, 3), FRONT, 1.8 + 0.1 * index)
+    assert "frames keep coming, but the newest stamp is 0.7 s old" in sight.fault(CONFIG, 2.7)
+
+
 def test_a_camera_whose_stamps_stand_still() -> None:
     sight = watched()
     for index in range(10):

@@ -21,6 +21,7 @@ from wm_ros.latents import LatentError, latent_message, latents
 from wm_ros.msg import LatentFrame
 
 SIZE = 32
+START_UP = 90.0  # s; a process that imports torch on a busy machine
 PICTURE = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8)
 
 
@@ -51,7 +52,7 @@ def test_latents_are_what_the_encoder_sees(
     send = system.observer.sender(kind, topic)
     stamp = Time(sec=12, nanosec=34)
     message = image_message(PICTURE, "cam", stamp) if transport == "raw" else compressed_message(PICTURE, "cam", stamp)
-    system.observer.until(lambda: send(message) or heard, "a latent frame")
+    system.observer.until(lambda: send(message) or heard, lambda: f"a latent frame; {system.said()}", START_UP)
     seen = heard[0]
     assert (seen.header.stamp, seen.header.frame_id) == (stamp, "cam")
     assert (seen.encoder, seen.encoder_hash) == (made.name, made.weight_hash)
@@ -76,7 +77,7 @@ def test_garbage_is_reported_and_the_node_goes_on(encoder: tuple[Path, FrozenEnc
         return " ".join(status.message for status in own)
 
     for bad, word in ((wrong, "another size"), (truncated, "does not hold"), (unknown, "unknown encoding")):
-        system.observer.until(lambda bad=bad, word=word: send(bad) or word in faults(), f"the fault '{word}'")  # type: ignore[misc]
+        system.observer.until(lambda bad=bad, word=word: send(bad) or word in faults(), f"the fault '{word}'", START_UP)  # type: ignore[misc]
     assert not heard
     system.observer.until(lambda: send(image_message(PICTURE, "cam", Time(sec=1))) or heard, "a latent frame after the garbage")
 

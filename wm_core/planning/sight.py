@@ -71,6 +71,7 @@ class Sight:
             self._source, self._arrived = source, now
             if stamp <= self._history.newest:
                 return
+            self._advanced = now
             if self._last is None or not torch.equal(latents, self._last):
                 self._last, self._changed = latents, stamp
             self._history.see(stamp, latents)
@@ -113,7 +114,7 @@ class Sight:
             if self._source is None:
                 return "no camera frame has come yet: is the encoder running, and the camera?"
             if age > config.frame_age:
-                if now - self._arrived <= config.frame_age:
+                if now - self._arrived <= config.frame_age and self._old_frames_came(config.frame_age):
                     return f"the camera hangs: frames keep coming, but the newest stamp is {age:.1f} s old, allowed: {config.frame_age:g} s"
                 return (
                     f"the newest camera frame is {age:.1f} s old, allowed: {config.frame_age:g} s: is the encoder running, and the camera?"
@@ -130,7 +131,11 @@ class Sight:
     def _forget(self) -> None:
         self._history, self._measured = History(self._seconds), History(self._seconds)
         self._source = self._joints = self._last = None
-        self._arrived = self._changed = self._felt = self._measured_at = -np.inf
+        self._arrived = self._advanced = self._changed = self._felt = self._measured_at = -np.inf
+
+    def _old_frames_came(self, allowed: float) -> bool:
+        """Whether the last frame was old when it came: an encoder that dies leaves a fresh one behind."""
+        return self._arrived > self._advanced or self._advanced - self._history.newest > allowed
 
     def _way_unseen(self) -> float:
         """How far the tool went between the frame that changed last and the newest (m)."""
