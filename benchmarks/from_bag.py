@@ -1,6 +1,6 @@
 """How many times faster than it was recorded a bag becomes an episode: two cameras of 640x480 at 30 Hz, joints at 100 Hz, without ROS.
 
-    python benchmarks/from_bag.py FOLDER [--seconds 20] [--quality 10]
+    python benchmarks/from_bag.py FOLDER [--seconds 20] [--quality 10] [--preset veryfast] [--chroma yuv444p]
 
 The pictures are smooth, move, and carry the noise of a sensor, because pictures without it are coded faster than a camera's are. Ends with
 a status other than 0 below the bar of 3. The import of the lerobot package, ten seconds that are paid once, is told apart.
@@ -17,11 +17,11 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[1] / "test" / "data")]
 
-from recordings import LABELS, START, contract, header, messages  # noqa: E402
+from recordings import LABELS, START, contract, messages, photograph  # noqa: E402
 
 from wm_core.data.bag import Heard  # noqa: E402
 from wm_core.data.export import from_bag  # noqa: E402
-from wm_core.data.message_types import encoded, typestore  # noqa: E402
+from wm_core.data.message_types import encoded  # noqa: E402
 from wm_core.data.recording_config import CAMERA, TYPES  # noqa: E402
 from wm_core.data.to_bag import BagWriter  # noqa: E402
 
@@ -39,9 +39,7 @@ def image(background, noise, number):
     pixels = np.roll(noise, 7919 * number).reshape(background.shape) + background
     left = 4 * number % (SIZE[1] - 80)
     pixels[200:280, left : left + 80] = (40, 160, 90)
-    fields = {"height": SIZE[0], "width": SIZE[1], "encoding": "rgb8", "is_bigendian": 0, "step": 3 * SIZE[1]}
-    data = np.clip(pixels, 0, 255).astype(np.uint8).reshape(-1)
-    return typestore().types[TYPES[CAMERA][0]](header=header(START + number / RATE, "camera"), data=data, **fields)
+    return photograph(np.clip(pixels, 0, 255).astype(np.uint8), START + number / RATE)
 
 
 def heard(seconds):
@@ -58,13 +56,13 @@ def heard(seconds):
             yield Heard(f"/camera/{topic}/image_raw", TYPES[CAMERA][0], now, encoded(image(background, noise, number), TYPES[CAMERA][0]))
 
 
-def agreed(quality):
+def agreed(**video_settings):
     """The shipped contract with two fast cameras."""
     streams, video = contract().config.streams, contract().config.video
     front = replace(streams[0], rate=float(RATE), age=0.1)
     return contract(
         fps=RATE,
-        video=replace(video, quality=quality),
+        video=replace(video, **video_settings),
         streams=(front, replace(front, name="side", topic="camera/side/image_raw"), *streams[1:]),
     )
 
@@ -74,6 +72,8 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--quality", type=int, default=contract().config.video.quality)
+    parser.add_argument("--preset", default=contract().config.video.preset)
+    parser.add_argument("--chroma", default=contract().config.video.chroma)
     arguments = parser.parse_args()
     bag = arguments.folder / "fast.mcap"
     with BagWriter(bag) as writer:
@@ -83,7 +83,9 @@ def main():
     import lerobot.datasets  # noqa: F401
 
     imported, busy = time.monotonic(), time.process_time()
-    from_bag(bag, agreed(arguments.quality), LABELS, arguments.folder / "set", print)
+    from_bag(
+        bag, agreed(quality=arguments.quality, preset=arguments.preset, chroma=arguments.chroma), LABELS, arguments.folder / "set", print
+    )
     took, busy = time.monotonic() - imported, time.process_time() - busy
     print(f"import {imported - began:.1f} s; {arguments.seconds:g} s of bag in {took:.1f} s ({busy:.1f} s of a core)")
     print(f"{arguments.seconds / took:.2f} x real time; {2.0 * arguments.seconds / busy:.2f} x on two cores that nobody else uses")

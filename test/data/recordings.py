@@ -48,10 +48,15 @@ def header(stamp: float, frame: str = "base_link") -> Any:
     return types["std_msgs/msg/Header"](stamp=time, frame_id=frame)
 
 
-def image(stamp: float, size: tuple[int, int] = SIZE) -> Any:
-    pixels = picture_at(stamp, size)
-    fields = {"height": size[0], "width": size[1], "encoding": "rgb8", "is_bigendian": 0, "step": 3 * size[1]}
+def photograph(pixels: np.ndarray, stamp: float) -> Any:
+    """The camera's message that shows these pixels (H, W, 3)."""
+    rows, columns, _ = pixels.shape
+    fields = {"height": rows, "width": columns, "encoding": "rgb8", "is_bigendian": 0, "step": 3 * columns}
     return typestore().types[TYPES[CAMERA][0]](header=header(stamp, "front"), data=pixels.reshape(-1), **fields)
+
+
+def image(stamp: float, size: tuple[int, int] = SIZE) -> Any:
+    return photograph(picture_at(stamp, size), stamp)
 
 
 def joint_state(stamp: float, opening: float | None = None, joints: np.ndarray | None = None) -> Any:

@@ -12,7 +12,7 @@ from wm_core.data import alignment
 from wm_core.data.bag import Bag, Heard
 from wm_core.data.episode import Episode
 from wm_core.data.errors import EpisodeError
-from wm_core.data.footage import Footage, shown_size
+from wm_core.data.footage import Footage, Reel, shown_size
 from wm_core.data.lerobot_writer import Layout
 from wm_core.data.message_types import seconds
 from wm_core.data.picture import ImageError
@@ -180,12 +180,13 @@ class _Rows:
         first = main[np.searchsorted(main, max(begun) - 1e-9)] if max(begun) <= main[-1] else main[-1] + 1.0
         shown, rows = alignment.frame_rows(main, alignment.ticks(float(first), last, config.fps), config.fps)
         images, sizes = {}, {}
+        reel = Reel(bag.messages, [self._topics[camera.name] for camera in cameras])
         for index, camera in enumerate(cameras):
             track, key = self._tracks[camera.name], f"observation.images.{camera.name}"
             chosen = shown if index == 0 else alignment.newest(track.times, rows)
             self._mark(key, track, camera, chosen, rows)
             numbers, sizes[camera.name] = np.array(track.numbers)[np.maximum(chosen, 0)], track.size or (0, 0)
-            images[key] = Footage(bag.messages, self._topics[camera.name], numbers, sizes[camera.name])
+            images[key] = Footage(bag.messages, reel, self._topics[camera.name], numbers, sizes[camera.name])
         episode = Episode(task, rows, images, self._columns(rows), self._ages, self._valid)  # type: ignore[arg-type]
         return episode, layout_of(self._contract, sizes)
 
