@@ -15,3 +15,7 @@ class EpisodeError(DatasetError):
 
 class CacheError(DatasetError):
     """A token cache that is of another encoder, damaged, or cannot be written."""
+
+
+class StorageError(DatasetError):
+    """The disk took nothing more; nothing is wrong with what was to be written."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wm_core.data import dataset_growth, journal
 from wm_core.data.bag import Bag
-from wm_core.data.errors import DatasetError
+from wm_core.data.errors import DatasetError, StorageError
 from wm_core.data.journal import EXPORTED, FAILED, FINISHED, Journal, Labels, Lock
 from wm_core.data.recording import recorded
 from wm_core.data.recording_config import Contract
@@ -94,6 +94,8 @@ def _exported(dataset: Path, one: Journal, say: Say) -> int:
         faults = [*one.faults, *made.faults]
         said = asdict(one.labels) | {"journal": one.name, "faults": faults}
         index = dataset_growth.grow(dataset, made.episode, made.layout, one.contract.config.video, said)
+    except StorageError:
+        raise  # the episode stays, for a disk with room
     except DatasetError as error:
         replace(one, state=FAILED, faults=(*one.faults, str(error))).save()
         say(f"{source} is no episode, and stays in {one.folder}: {error}")

@@ -1,0 +1,81 @@
+"""Protects captured episodes from a full disk: the export says so, changes nothing, and goes through once there is room."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MOUNT = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=6m tmpfs "$0" && exec "$@"']
+ROOMS = (0, 60_000, 100_000)  # bytes that are left, so that the end comes in tables, videos and what is told of them
+# Run on a disk of 6 MB: FOLDER ROOM... It writes one line of JSON for each room, and imports the lerobot package once.
+PROGRAM = """
+import contextlib, json, shutil, sys
+from pathlib import Path
+from recordings import contract, messages, write_journal
+from wm_core.data import journal
+from wm_core.data.errors import StorageError
+from wm_core.data.export import export
+from wm_core.data.metadata import load
+
+def quiet(text):
+    pass
+
+def tried(folder, room):
+    dataset, filler, agreed = folder / "set", folder / "filler", contract()
+    root, told = journal.root_of(dataset), {"room": room, "refused": ""}
+    write_journal(root, 0, messages(2.0), agreed)
+    export(dataset, quiet)
+    write_journal(root, 1, messages(2.0), agreed)
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    with filler.open("r+b") as file:
+        file.truncate(filler.stat().st_size - room)
+    try:
+        export(dataset, quiet)
+    except StorageError as error:
+        told["refused"] = str(error)
+    told["then"] = [len(load(dataset)), [one.state for one in journal.journals(root)], sorted(one.name for one in folder.iterdir())]
+    filler.unlink()
+    export(dataset, quiet)
+    told["at last"] = [len(load(dataset)), len(journal.journals(root))]
+    shutil.rmtree(dataset)
+    return told
+
+for room in sys.argv[2:]:
+    print(json.dumps(tried(Path(sys.argv[1]), int(room))))
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("small_disk")
+    if subprocess.run([*MOUNT, folder, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{PROGRAM}"
+    command = [*MOUNT, folder, sys.executable, "-c", program, folder, *map(str, ROOMS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def test_it_is_named(told: list[dict[str, Any]]) -> None:
+    assert [one["room"] for one in told] == list(ROOMS)
+    for one in told:
+        assert "cannot be written" in one["refused"], one
+        assert "No space left on device" in one["refused"]
+
+
+def test_nothing_is_committed_half_and_nothing_committed_is_lost(told: list[dict[str, Any]]) -> None:
+    for one in told:
+        assert one["then"] == [1, ["finished"], ["filler", "set", "set.journal"]]
+
+
+def test_it_goes_through_once_there_is_room(told: list[dict[str, Any]]) -> None:
+    for one in told:
+        assert one["at last"] == [2, 0]
