@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ RCLError: type[Exception] = rclpy_implementation.RCLError
 CONFIG = Path(get_package_share_directory("wm_ros")) / "config"
 KINDS = ("random", "waypoint", "settling")
 PERIOD, VALIDITY = 0.1, 2.5  # s, and steps: a command is obeyed a little longer than until the next one
-EXPORT_TIMEOUT, ATTEMPTS = 600.0, 3
+STREAM_TIMEOUT, EXPORT_TIMEOUT, ATTEMPTS = 15.0, 600.0, 3
 
 
 class MotionRecorder:
@@ -74,7 +75,7 @@ class MotionRecorder:
     def _episode(self, motion: Motion) -> bool:
         """Whether it was kept."""
         motion.begin(self._situation())
-        self._ask(RecordEpisode.Request.START, motion.task)
+        self._begin(motion.task)
         steps = round(self._config.seconds / PERIOD)
         for _ in range(steps):
             self._send(motion.step(self._situation()))
@@ -85,12 +86,22 @@ class MotionRecorder:
         self._ask(RecordEpisode.Request.STOP)
         return True
 
-    def _ask(self, command: int, task: str = "") -> None:
+    def _begin(self, task: str) -> None:
+        """A stream that a busy machine holds up for a moment is waited for."""
+        for _ in range(round(STREAM_TIMEOUT / PERIOD)):
+            if self._ask(RecordEpisode.Request.START, task, {RecordEpisode.Response.STREAM_MISSING}):
+                return
+            self._conductor.spin_until(lambda: False, PERIOD)
+        self._ask(RecordEpisode.Request.START, task)
+
+    def _ask(self, command: int, task: str = "", forgiven: Collection[int] = ()) -> bool:
+        """Whether the recorder did it; a refusal with another code than those `forgiven` is an error."""
         answer = self._conductor.ask(RecordEpisode, "record_lerobot/record", RecordEpisode.Request(command=command, task=task))
         # A request that was answered and made again because the answer was lost has had its effect.
-        again = {RecordEpisode.Response.ALREADY_RECORDING, RecordEpisode.Response.NOT_RECORDING}
-        if not answer.success and answer.code not in again:
+        done = answer.success or answer.code in {RecordEpisode.Response.ALREADY_RECORDING, RecordEpisode.Response.NOT_RECORDING}
+        if not done and answer.code not in forgiven:
             raise ConductorError("the recorder refused", got=answer.message)
+        return done
 
     def _situation(self) -> Situation:
         if self._node.tool is None:

@@ -42,7 +42,7 @@ def model() -> WorldModel:
 
 def found(folder: Path, heard: list[Heard], encoder: FrozenEncoder, model: WorldModel) -> ReplayResult:
     replay = replayed(Bag(write_bag(folder / "heard.mcap", heard)), encoder, contract())
-    return evaluate_replay(replay, model, CONFIGURED, None, None)[0]
+    return evaluate_replay(replay, model, CONFIGURED, None)[0]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,10 @@ def test_the_verb_writes_numbers_page_plot_and_strip(tmp_path: Path, capsys: pyt
     assert len(numbers["plans"]) == 3
     assert numbers["cosine"] > 0.3, "a plan toward where the arm went goes that way"
     assert all(np.isfinite(numbers["ratio"]))
+    assert 0.0 <= numbers["planned_cut"] <= 1.0
+    assert all(one["left"] > 0.0 for one in numbers["plans"])
     page = (tmp_path / "out" / "replay.md").read_text()
+    assert "a limit of the guard would have cut" in page
     for picture in ("replay.png", "strip.png"):
         assert f"({picture})" in page
         assert (tmp_path / "out" / picture).stat().st_size > 5000
@@ -107,4 +110,4 @@ def test_bags_that_cannot_be_replayed_are_named(tmp_path: Path, encoder: FrozenE
     other = replayed(Bag(write_bag(tmp_path / "b.mcap", HEARD[:60])), encoder, contract())
     other.encoder.weight_hash = "0" * 64
     with pytest.raises(CheckpointError, match="encoder"):
-        evaluate_replay(other, model, CONFIGURED, None, None)
+        evaluate_replay(other, model, CONFIGURED, None)

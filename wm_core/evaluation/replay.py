@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from bisect import insort
+from bisect import bisect_right, insort
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -108,8 +108,18 @@ class Replay:
 
     def joints_at(self, stamp: float) -> Array | None:
         """Where the joints were told to be by the newest word that is not later."""
-        earlier = [known for known in self.readings if known <= stamp]
-        return self.readings[max(earlier)][1] if earlier else None
+        stamps = sorted(self.readings)
+        index = bisect_right(stamps, stamp) - 1
+        return self.readings[stamps[index]][1] if index >= 0 else None
+
+    def velocity_at(self, stamp: float) -> Array:
+        """How fast the joints were told to move (6,) rad/s, from the last two words that are not later; zeros where there are none."""
+        stamps = sorted(self.readings)
+        index = bisect_right(stamps, stamp) - 1
+        if index < 1:
+            return np.zeros(len(self._kinematics.names))
+        before, last = stamps[index - 1], stamps[index]
+        return np.asarray((self.readings[last][1] - self.readings[before][1]) / (last - before))
 
 
 def replayed(bag: Bag, encoder: Encoder, contract: Contract) -> Replay:

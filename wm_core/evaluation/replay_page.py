@@ -24,6 +24,7 @@ def write(result: ReplayResult, folder: Path, name: str, strip: bool) -> Path:
     """The page; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = asdict(result) | {"ratio": result.prediction.ratio, "cosine": result.cosine, "magnitude": result.magnitude}
+    numbers |= {"planned_cut": result.planned_cut, "planned_left": result.planned_left}
     (folder / NUMBERS).write_text(json.dumps(numbers, indent=1), encoding="utf-8")
     _plot(result, folder / PLOT)
     page = folder / PAGE
@@ -75,10 +76,14 @@ def _lines(result: ReplayResult, name: str, strip: bool) -> list[str]:
         shown = {
             "cosine of the planned and the done way, median": result.cosine,
             "planned way / done way, median": result.magnitude,
+            "plans whose first step a limit of the guard would have cut, share": result.planned_cut,
+            "share of the planned way that the guard would have let through, median": result.planned_left,
             "time of a plan, s, median": float(np.median([one.seconds for one in plans])),
         }
         lines += ["## What would have been planned", "", f"{len(plans)} plans, each toward the frame that came later.", ""]
+        limits = sorted({limit for one in plans for limit in one.limits})
         lines += table(("", "measured"), [(words, "none moved" if value is None else f"{value:.2f}") for words, value in shown.items()])
+        lines += [f"Limits that would have cut: {', '.join(limits) or 'none'}.", ""]
     cut = "not recorded" if result.guard_cut is None else f"{result.guard_cut:.1%}"
     times = [
         ("encoding a frame, p50, p95", f"{1e3 * result.encoding[0]:.1f}, {1e3 * result.encoding[1]:.1f} ms"),

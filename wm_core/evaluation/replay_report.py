@@ -12,8 +12,9 @@ from wm_core.errors import CheckpointError
 from wm_core.evaluation import replay_page
 from wm_core.evaluation.replay import Replay
 from wm_core.evaluation.replay_config import ReplayConfig
-from wm_core.evaluation.replay_result import evaluate_replay
+from wm_core.evaluation.replay_result import Planning, evaluate_replay
 from wm_core.planning.planner_config import PlannerConfig, search_of
+from wm_core.robot.guard import Guard
 from wm_core.robot.guard_config import GuardConfig
 from wm_core.robot.robot_config import read_robot
 from wm_core.vision.decoder import load_decoder
@@ -38,9 +39,8 @@ def report(replay: Replay, models: Models, config: ReplayConfig, name: str, out:
     try:
         if model.fps is None:
             raise CheckpointError("the checkpoint does not tell the rate of its frames", mend="use one that `wm train` wrote")
-        guard, robot = configuration.read(GuardConfig, models.guard), read_robot(models.robot, replay.contract.urdf)
-        search = search_of(planner, guard, robot, 1.0 / model.fps) if config.plans else None
-        result, best = evaluate_replay(replay, model, config, planner, search)
+        planning = _planning(planner, models, replay, 1.0 / model.fps) if config.plans else None
+        result, best = evaluate_replay(replay, model, config, planning)
     finally:
         model.close()
     strip = False
@@ -48,3 +48,8 @@ def report(replay: Replay, models: Models, config: ReplayConfig, name: str, out:
         decoder = load_decoder(models.decoder, replay.encoder, torch.device("cpu"))
         strip = replay_page.draw_strip(replay, best, decoder, out / replay_page.STRIP)
     return replay_page.write(result, out, name, strip)
+
+
+def _planning(planner: PlannerConfig, models: Models, replay: Replay, step: float) -> Planning:
+    config, robot = configuration.read(GuardConfig, models.guard), read_robot(models.robot, replay.contract.urdf)
+    return Planning(planner, search_of(planner, config, robot, step), Guard(config, robot.limits, robot.kinematics))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wm_core.errors import PlanningError
 from wm_core.evaluation.errors import EvaluationError
+from wm_core.evaluation.guarded_step import guarded_step
 from wm_core.evaluation.replay import Frame, Replay
 from wm_core.evaluation.replay_config import ReplayConfig
 from wm_core.planning.bounds import ToolState
@@ -21,6 +22,7 @@ from wm_core.planning.history import OFF_TIME, History
 from wm_core.planning.model_evaluator import ModelEvaluator, Seen
 from wm_core.planning.planner_config import PlannerConfig
 from wm_core.planning.search import Problem, Search
+from wm_core.robot.guard import Guard
 from wm_core.robot.proprioception import action_row
 from wm_core.robot.rotation import Array
 from wm_core.world_model.conditioning import Conditioning
@@ -48,7 +50,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Compared:
-    """A plan's first step beside what was done then: cosine and ratio of the ways (None: hardly any); `imagined`: the plan's cost."""
+    """A plan's first step beside what was done then: cosine and ratio of the ways (None: hardly any); `imagined`: the plan's cost.
+
+    `left`: the share of the planned way that the guard would have let through, and `limits`: those that would have cut it.
+    """
 
     time: float
     planned: tuple[float, ...]
@@ -57,6 +62,17 @@ class Compared:
     ratio: float | None
     imagined: float
     seconds: float
+    left: float | None
+    limits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Planning:
+    """All that says what would have been commanded."""
+
+    config: PlannerConfig
+    search: Search
+    guard: Guard
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,15 @@ class ReplayResult:
     def magnitude(self) -> float | None:
         return _median([one.ratio for one in self.plans])
 
+    @property
+    def planned_cut(self) -> float | None:
+        """Share of the plans whose first step a limit of the guard would have cut."""
+        return float(np.mean([len(one.limits) > 0 for one in self.plans])) if self.plans else None
+
+    @property
+    def planned_left(self) -> float | None:
+        return _median([one.left for one in self.plans])
+
 
 @dataclass(frozen=True)
 class Beginning:
@@ -96,7 +121,7 @@ class Beginning:
 
 
 def evaluate_replay(
-    replay: Replay, model: WorldModel, config: ReplayConfig, planner: PlannerConfig | None, search: Search | None
+    replay: Replay, model: WorldModel, config: ReplayConfig, planning: Planning | None
 ) -> tuple[ReplayResult, tuple[Beginning, Tensor]]:
     """The numbers, and the beginning with the most motion with the frames (H, P, D) that were imagined from it."""
     model.require_encoder(replay.encoder.name, replay.encoder.weight_hash)
@@ -110,7 +135,7 @@ def evaluate_replay(
     started = time.perf_counter()
     prediction, best = _predict(model, begun, config, horizon)
     each = (time.perf_counter() - started) / len(begun)
-    plans = _plans(replay, model, history, config, planner, search, step) if planner is not None and search is not None else ()
+    plans = _plans(replay, model, history, config, planning, step) if planning is not None else ()
     ages = [frame.received - frame.stamp for frame in replay.frames]
     stamps = [frame.stamp for frame in replay.frames]
     gaps = int(np.sum(np.diff(stamps) > 1.5 * np.median(np.diff(stamps)))) if len(stamps) > 1 else 0
@@ -194,11 +219,11 @@ def _predict(model: WorldModel, begun: Sequence[Beginning], config: ReplayConfig
 
 
 def _plans(
-    replay: Replay, model: WorldModel, history: History, config: ReplayConfig, planner: PlannerConfig, search: Search, step: float
+    replay: Replay, model: WorldModel, history: History, config: ReplayConfig, planning: Planning, step: float
 ) -> tuple[Compared, ...]:
     """Along the recording: what would have been planned toward a frame that came later, beside what was done."""
     frames = replay.frames
-    usable = [frame for frame in frames if frames[0].stamp + planner.frames * step <= frame.stamp <= frames[-1].stamp - step]
+    usable = [frame for frame in frames if frames[0].stamp + planning.config.frames * step <= frame.stamp <= frames[-1].stamp - step]
     picked = (
         [usable[index] for index in np.unique(np.linspace(0, len(usable) - 1, min(config.plans, len(usable))).astype(int))]
         if usable
@@ -207,15 +232,16 @@ def _plans(
     found = []
     for frame in picked:
         goal = next(one for one in reversed(frames) if one.stamp <= frame.stamp + config.ahead or one is frame)
-        compared = _compared(replay, model, history, frame, goal, config.seed, planner, search)
+        compared = _compared(replay, model, history, frame, goal, config.seed, planning)
         if compared is not None:
             found.append(compared)
     return tuple(found)
 
 
 def _compared(
-    replay: Replay, model: WorldModel, history: History, frame: Frame, goal: Frame, seed: int, planner: PlannerConfig, search: Search
+    replay: Replay, model: WorldModel, history: History, frame: Frame, goal: Frame, seed: int, planning: Planning
 ) -> Compared | None:
+    planner, search = planning.config, planning.search
     step = search.bounds.seconds
     now, later = history.reading_at(frame.stamp), history.reading_at(frame.stamp + step)
     joints = replay.joints_at(frame.stamp)
@@ -235,8 +261,10 @@ def _compared(
     began = time.perf_counter()
     plan = search.run(problem, evaluator, np.random.default_rng(seed), time.perf_counter, np.inf)
     done = action_row(now.pose, later.pose, later.gripper)
+    took = time.perf_counter() - began
     cosine, ratio = _alike(plan.actions[0, :3], done[:3])
-    return Compared(frame.stamp, _row(plan.actions[0]), _row(done), cosine, ratio, float(plan.cost), time.perf_counter() - began)
+    let = guarded_step(planning.guard, joints, replay.velocity_at(frame.stamp), plan.actions[0], step)
+    return Compared(frame.stamp, _row(plan.actions[0]), _row(done), cosine, ratio, float(plan.cost), took, let.left, let.limits)
 
 
 def _alike(planned: Array, done: Array) -> tuple[float | None, float | None]:

@@ -32,6 +32,7 @@ JOINT_WEIGHT = 1e-3  # weight of joint motion (per rad/s) beside the tool's (per
 LOOKAHEAD = 1e-3  # rad, the step that tells whether a motion approaches or leaves
 NEGLIGIBLE = 1e-9
 NOTICEABLE = 1e-3  # rad/s short of the target that are reported
+SMOOTHING = ("acceleration", "jerk")  # limits that only ease a motion in and out
 
 TASK_WEIGHT = np.array([1.0, 1.0, 1.0, ROTATION_LENGTH**2, ROTATION_LENGTH**2, ROTATION_LENGTH**2])[:, None]
 JOINT_METRIC = JOINT_WEIGHT * np.eye(6)
@@ -219,6 +220,6 @@ def _metric(jacobian: Array) -> Array:
 
 def _named(motion: Motion, code: Code, active: list[str]) -> Motion:
     """`motion` under the most telling code: a named one, LIMITED when something cut it, else OK."""
-    cut = [name for name in active if name not in ("acceleration", "jerk")]
+    cut = [name for name in active if name not in SMOOTHING]
     final = code if code is not Code.OK else (Code.LIMITED if cut else Code.OK)
     return motion._replace(code=final)
