@@ -19,8 +19,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 from recordings import LABELS, START, contract, messages, photograph  # noqa: E402
 
-from wm_core.data.bag import Heard  # noqa: E402
 from wm_core.data.export import from_bag  # noqa: E402
+from wm_core.data.heard import Heard  # noqa: E402
 from wm_core.data.message_types import encoded  # noqa: E402
 from wm_core.data.recording_config import CAMERA, TYPES  # noqa: E402
 from wm_core.data.to_bag import BagWriter  # noqa: E402

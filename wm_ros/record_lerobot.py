@@ -12,8 +12,8 @@ from wm_core.data.footage import size_of
 from wm_core.data.journal import SUCCESS
 from wm_core.data.lerobot_writer import Layout
 from wm_core.data.recorder import Answer, Code, Recorder, Wish
-from wm_core.data.recording import layout_of
 from wm_core.data.recording_config import CAMERA, Contract, RecordingConfig
+from wm_core.data.recording_layout import layout_of
 from wm_ros import process, robot_description
 from wm_ros.capture import Capture
 from wm_ros.conversions import time_message

@@ -11,7 +11,8 @@ from std_srvs.srv import Trigger
 
 from wm_core import configuration
 from wm_core.cli import shipped
-from wm_core.data.bag import Bag, Heard
+from wm_core.data.bag import Bag
+from wm_core.data.heard import Heard
 from wm_core.data.recording_config import COMMANDED, GUARD, Contract, RecordingConfig
 from wm_core.errors import WmError
 from wm_core.evaluation.replay import Replay, replayed

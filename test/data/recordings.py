@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wm_core import configuration
-from wm_core.data.bag import Heard
+from wm_core.data.heard import Heard
 from wm_core.data.journal import Journal, JournalWriter, Labels
 from wm_core.data.message_types import encoded, typestore
 from wm_core.data.recording_config import CAMERA, COMMANDED, GUARD, JOINTS, REQUESTED, TYPES, Contract, RecordingConfig

@@ -14,8 +14,9 @@ from mcap.writer import Writer as McapWriter
 from recordings import START, messages, write_bag
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from wm_core.data.bag import Bag, Heard
+from wm_core.data.bag import Bag
 from wm_core.data.errors import DatasetError, EpisodeError
+from wm_core.data.heard import Heard
 from wm_core.data.message_types import own, typestore
 
 HEARD = messages(1.0)

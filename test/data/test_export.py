@@ -16,10 +16,11 @@ from wm_core.data import dataset_edit, dataset_growth, journal, metadata
 from wm_core.data.bag import Bag
 from wm_core.data.dataset_config import DatasetConfig
 from wm_core.data.errors import DatasetError
-from wm_core.data.export import ask_for_label, export, from_bag
+from wm_core.data.export import export, from_bag
 from wm_core.data.journal import FAILED, Lock
 from wm_core.data.reader import DatasetReader
-from wm_core.data.recording import ACTION, recorded
+from wm_core.data.recording import recorded
+from wm_core.data.recording_layout import ACTION
 from wm_core.data.to_bag import to_bag
 
 FRONT = "observation.images.front"
@@ -91,7 +92,7 @@ def test_what_was_said_of_each_episode_is_kept(dataset: Path) -> None:
 
 
 def test_a_label_is_set_by_the_exporter_and_a_second_export_adds_nothing(dataset: Path) -> None:
-    ask_for_label(dataset, 1, {"success": "succeeded"})
+    journal.ask_for_label(dataset, 1, {"success": "succeeded"})
     assert export(dataset, quiet) == 0
     assert [one["success"] for one in dataset_growth.labels(dataset)] == ["unknown", "succeeded", "unknown"]
     with pytest.raises(DatasetError, match=r"no such episode; got: 9; allowed: 0 \.\. 2"):

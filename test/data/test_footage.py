@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from recordings import START, photograph
 
-from wm_core.data.bag import Heard
 from wm_core.data.footage import AHEAD, Footage, Reel
+from wm_core.data.heard import Heard
 from wm_core.data.message_types import encoded
 from wm_core.data.recording_config import CAMERA, TYPES
 

@@ -13,7 +13,8 @@ from wm_core.data.bag import Bag
 from wm_core.data.errors import DatasetError
 from wm_core.data.lerobot_writer import Layout
 from wm_core.data.recorder import Code, Recorder, Wish
-from wm_core.data.recording import layout_of, recorded
+from wm_core.data.recording import recorded
+from wm_core.data.recording_layout import layout_of
 
 
 def layout() -> Layout:

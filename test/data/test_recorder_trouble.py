@@ -15,7 +15,7 @@ from wm_core.data.footage import size_of
 from wm_core.data.lerobot_writer import Layout
 from wm_core.data.message_types import encoded
 from wm_core.data.recorder import Code, Recorder, Wish
-from wm_core.data.recording import layout_of
+from wm_core.data.recording_layout import layout_of
 
 FULL = Path("/dev/full")  # every write to it says that the device has no room
 

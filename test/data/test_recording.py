@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from recordings import SIZE, START, contract, image, joint_state, joints_at, messages, picture_at, without, write_bag
 
-from wm_core.data.bag import Bag, Heard
+from wm_core.data.bag import Bag
 from wm_core.data.errors import DatasetError, EpisodeError
+from wm_core.data.heard import Heard
 from wm_core.data.message_types import encoded
-from wm_core.data.recording import ACTION, ASKED, GUARDED, STATE, TOLD, Recorded, recorded
+from wm_core.data.recording import Recorded, recorded
 from wm_core.data.recording_config import CAMERA, COMMANDED, TYPES
+from wm_core.data.recording_layout import ACTION, ASKED, GUARDED, STATE, TOLD
 from wm_core.robot import rotation
 from wm_core.robot.kinematics import Kinematics
 from wm_core.robot.proprioception import pose_of_row

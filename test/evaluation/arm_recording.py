@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from wm_core import configuration
-from wm_core.data.bag import Heard
+from wm_core.data.heard import Heard
 from wm_core.data.message_types import encoded, typestore
 from wm_core.data.recording_config import CAMERA, COMMANDED, GUARD, TYPES, Contract, RecordingConfig
 from wm_core.data.to_bag import BagWriter

@@ -14,8 +14,9 @@ from arm_recording import CONFIG, contract, delayed, messages, write_bag
 from wm_core import configuration
 from wm_core.cli import shipped
 from wm_core.cli.main import main
-from wm_core.data.bag import Bag, Heard
+from wm_core.data.bag import Bag
 from wm_core.data.errors import DatasetError
+from wm_core.data.heard import Heard
 from wm_core.errors import CheckpointError
 from wm_core.evaluation.errors import EvaluationError
 from wm_core.evaluation.replay import replayed

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import zstandard
 from mcap.exceptions import McapError
@@ -22,35 +21,13 @@ from rosbags.typesys.store import Typestore
 
 from wm_core.data import message_types
 from wm_core.data.errors import DatasetError
+from wm_core.data.heard import Heard
 from wm_core.errors import nearest
 
 NANO = 1e-9
 # What a file that was cut short or damaged makes a reader raise; RuntimeError is what the lz4 package raises.
 OF_FILES = (OSError, EOFError, struct.error, ValueError, RuntimeError, KeyError, IndexError, TypeError)
 BROKEN = (McapError, CRCValidationError, zstandard.ZstdError, ReaderError, sqlite3.Error, *OF_FILES)
-
-
-@dataclass(frozen=True)
-class Heard:
-    """One message as it was recorded: `received` (s), and its bytes; `types` are those its bag says it was written with."""
-
-    topic: str
-    kind: str
-    received: float
-    data: bytes
-    types: Typestore | None = field(default=None, compare=False, repr=False)
-
-    @cached_property
-    def message(self) -> Any:
-        """What the bytes say."""
-        return message_types.decoded(self.data, self.kind, self.types)
-
-    @property
-    def stamp(self) -> float:
-        """When it was true (s): its header's stamp, or when it was received where there is none."""
-        header = getattr(self.message, "header", None)
-        stamp = 0.0 if header is None else message_types.seconds(header.stamp)
-        return stamp or self.received
 
 
 @dataclass

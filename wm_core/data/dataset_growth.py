@@ -19,9 +19,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from wm_core.data import metadata
 from wm_core.data.episode import Episode
 from wm_core.data.errors import DatasetError, StorageError
@@ -64,6 +61,9 @@ def relabel(root: Path, index: int, said: Said) -> None:
 
 def keep(root: Path, records: list[Said]) -> None:
     """Write what was said of each episode into a dataset that nobody reads yet."""
+    import pyarrow as pa  # not where the recorder, which writes nothing here, would wait for it
+    import pyarrow.parquet as pq
+
     write_whole(root / RECORD, records)
     for file in sorted((root / "meta" / "episodes").glob("*/*.parquet")):
         table = pq.read_table(file)

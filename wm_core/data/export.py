@@ -17,7 +17,6 @@ from wm_core.data.recording import recorded
 from wm_core.data.recording_config import Contract
 
 Say = Callable[[str], None]
-LABELS = "labels"
 PERIOD = 0.2  # s between two looks for new journals
 
 
@@ -54,13 +53,6 @@ def export(dataset: Path, say: Say, linger: float = 0.0, clock: Callable[[], flo
             time.sleep(PERIOD)
     finally:
         lock.release()
-
-
-def ask_for_label(dataset: Path, index: int, said: dict[str, str]) -> None:
-    """Leave word for the exporter, which alone changes the dataset."""
-    folder = journal.root_of(dataset) / LABELS
-    folder.mkdir(parents=True, exist_ok=True)
-    journal.write_whole(folder / f"{index:06d}.json", {"index": index, "said": said})
 
 
 def _salvage(root: Path, say: Say) -> None:
@@ -113,7 +105,7 @@ def _forget(one: Journal) -> None:
 
 
 def _relabel(dataset: Path, root: Path, say: Say) -> None:
-    for path in sorted((root / LABELS).glob("[0-9]*.json")):
+    for path in sorted((root / journal.LABELS).glob("[0-9]*.json")):
         asked = json.loads(path.read_text(encoding="utf-8"))
         try:
             dataset_growth.relabel(dataset, int(asked["index"]), dict(asked["said"]))

@@ -9,8 +9,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from wm_core.data.bag import Heard
 from wm_core.data.errors import EpisodeError
+from wm_core.data.heard import Heard
 from wm_core.data.picture import Picture, compressed_picture, picture, size
 
 Messages = Callable[[Collection[str]], Iterator[Heard]]

@@ -24,6 +24,7 @@ from wm_core.data.recording_config import Contract
 
 CAPTURE, STATE = "capture.mcap", "journal.json"
 CAPTURING, FINISHED, EXPORTED, FAILED = "capturing", "finished", "exported", "failed"
+LABELS = "labels"  # the folder of words about kept episodes that the exporter has not carried over yet
 SUCCESS = ("unknown", "failure", "succeeded")
 GIGA = 1e9
 
@@ -177,3 +178,10 @@ def write_whole(path: Path, plain: Mapping[str, Any] | list[Any]) -> None:
     growing = path.with_name(f".{path.name}.growing")
     growing.write_text(json.dumps(plain, indent=1), encoding="utf-8")
     os.replace(growing, path)
+
+
+def ask_for_label(dataset: Path, index: int, said: dict[str, str]) -> None:
+    """Leave word for the exporter, which alone changes the dataset."""
+    folder = root_of(dataset) / LABELS
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / f"{index:06d}.json", {"index": index, "said": said})

@@ -1,4 +1,7 @@
-"""What a LeRobot v3 dataset says of itself, read without the `lerobot` package and put right where it is known to be written wrongly."""
+"""What a LeRobot v3 dataset says of itself, read without the `lerobot` package and put right where it is known to be written wrongly.
+
+pyarrow is imported where a table is read: the recorder, which starts in a second, needs none.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from wm_core.data.errors import DatasetError
 from wm_core.errors import nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Whole = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -185,6 +189,9 @@ def _read_info(root: Path) -> dict[str, Any]:
 
 
 def _read_episodes(root: Path) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     files = sorted((root / "meta" / "episodes").glob("*/*.parquet"))
     if not files:
         raise DatasetError(f"the dataset at {root} has no episodes", allowed="meta/episodes/*/*.parquet", mend="was it finalized?")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from wm_core.data import dataset_growth, journal
 from wm_core.data.errors import DatasetError
-from wm_core.data.export import ask_for_label
 from wm_core.data.journal import SUCCESS, Journal, JournalWriter, Labels, Lock
 from wm_core.data.lerobot_writer import Layout
 from wm_core.data.recording_config import Contract
@@ -151,7 +150,7 @@ class Recorder:
             replace(waiting[index], labels=_changed(waiting[index].labels, wish)).save()
         elif 0 <= index < len(dataset_growth.labels(self.dataset)):
             said = {"success": wish.success, "robot": wish.robot, "workspace": wish.workspace}
-            ask_for_label(self.dataset, index, {key: value for key, value in said.items() if value and value != SUCCESS[0]})
+            journal.ask_for_label(self.dataset, index, {key: value for key, value in said.items() if value and value != SUCCESS[0]})
         else:
             last = self._next() - 1 - self.recording
             allowed = f"0 .. {last}" if last >= 0 else "none is kept yet"

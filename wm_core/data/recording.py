@@ -9,24 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wm_core.data import alignment
-from wm_core.data.bag import Bag, Heard
+from wm_core.data.bag import Bag
 from wm_core.data.episode import Episode
 from wm_core.data.errors import EpisodeError
 from wm_core.data.footage import Footage, Reel, shown_size
+from wm_core.data.heard import Heard
 from wm_core.data.lerobot_writer import Layout
 from wm_core.data.message_types import seconds
 from wm_core.data.picture import ImageError
 from wm_core.data.recording_config import CAMERA, COMMANDED, GUARD, JOINTS, REQUESTED, TYPES, Contract, StreamConfig
+from wm_core.data.recording_layout import ACTION, ASKED, GRIPPER, GUARD_NAMES, GUARDED, STATE, TOLD, layout_of
 from wm_core.robot.kinematics import Kinematics
-from wm_core.robot.proprioception import ACTION_NAMES, action_row, state_names, state_row
+from wm_core.robot.proprioception import action_row, state_row
 from wm_core.robot.rotation import Array
 from wm_core.robot.urdf import read_chain
-
-ACTION, ASKED, STATE = "action", "action.requested", "observation.state"
-TOLD, GUARDED = "observation.commanded", "observation.guard"
-GUARD_NAMES = ("state", "scale", "limiting")
-GRIPPER = "gripper"
-
 
 LONGEST_GAP = 60.0  # s: what is further away than this from the rest of its stream has the stamp of another clock
 
@@ -92,20 +88,6 @@ def recorded(bag: Bag, contract: Contract, task: str) -> Recorded:
         raise EpisodeError(f"nothing usable came of {', '.join(silent)}", got=got, allowed="each stream of the contract")
     episode, layout = _Rows(contract, tracks, kinematics, {stream.name: topic for topic, stream in streams.items()}).episode(bag, task)
     return Recorded(episode, layout, (*faults, *([bag.broken] if bag.broken else [])))
-
-
-def layout_of(contract: Contract, sizes: dict[str, tuple[int, int]]) -> Layout:
-    """What the rows of a contract's episodes hold; `sizes` are rows and columns of the pictures by the name of their stream."""
-    config, joints = contract.config, read_chain(contract.urdf, contract.base_link, contract.tool_link).names
-    names: dict[str, tuple[str, ...]] = {}
-    if config.of(COMMANDED):
-        names |= {TOLD: (*joints, GRIPPER), ACTION: ACTION_NAMES, STATE: state_names(joints if config.of(JOINTS) else ())}
-    if config.of(REQUESTED):
-        names[ASKED] = ACTION_NAMES
-    if config.of(GUARD):
-        names[GUARDED] = GUARD_NAMES
-    cameras = {f"observation.images.{camera.name}": sizes[camera.name] for camera in config.cameras}
-    return Layout(config.fps, config.robot, cameras, names)
 
 
 def _there(bag: Bag, stream: StreamConfig) -> bool:

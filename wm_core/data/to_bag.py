@@ -9,14 +9,14 @@ import numpy as np
 from mcap.writer import CompressionType, Writer
 
 from wm_core.data import metadata
-from wm_core.data.bag import Heard
 from wm_core.data.dataset_config import DatasetConfig
 from wm_core.data.errors import DatasetError
+from wm_core.data.heard import Heard
 from wm_core.data.lerobot_writer import STAMP
 from wm_core.data.message_types import definition, encoded, typestore
 from wm_core.data.reader import DatasetReader
-from wm_core.data.recording import ASKED, GUARDED, STATE, TOLD
 from wm_core.data.recording_config import CAMERA, COMMANDED, GUARD, JOINTS, REQUESTED, TYPES, RecordingConfig, StreamConfig
+from wm_core.data.recording_layout import ASKED, GUARDED, STATE, TOLD
 
 GIGA = 1e9
 TOOL = 7  # numbers of a state before the joints

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wm_core.data.bag import Bag, Heard
+from wm_core.data.bag import Bag
 from wm_core.data.footage import picture_of
+from wm_core.data.heard import Heard
 from wm_core.data.picture import Picture
-from wm_core.data.recording import GRIPPER
 from wm_core.data.recording_config import CAMERA, COMMANDED, GUARD, Contract
+from wm_core.data.recording_layout import GRIPPER
 from wm_core.errors import WmError
 from wm_core.evaluation.errors import EvaluationError
 from wm_core.planning.history import History, Reading
