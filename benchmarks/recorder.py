@@ -1,10 +1,11 @@
 """The recorder under load: two cameras of 640x480 at 30 Hz and joint states at 100 Hz; what it lost, what it cost, how soon it answered.
 
-    ./wm exec python benchmarks/recorder.py [--minutes 10]
+    ./wm exec python benchmarks/recorder.py [--minutes 10] [--deaths 20]
 
 Every message carries its number, and the episode's journal is read afterwards: lost is what is missing between the first and the last
-number. The CPU share is the processor time that the kernel counted for the capturing process alone. Ends with a status other than 0 when a
-message was lost, or a bar of the processor, the memory or the answers was missed.
+number. The CPU share is the processor time that the kernel counted for the capturing process alone. From the journal the rows are made as
+the exporter makes them: how old what they show is, and how long the episode is. Then the source is stopped now and then, and it is
+measured how long the recorder takes to say so. Ends with a status other than 0 when a message was lost or a bar was missed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import array
 import contextlib
+import copy
 import os
 import signal
 import subprocess
@@ -33,24 +35,31 @@ from rclpy.qos import QoSProfile
 from ros_process import CONFIG, descendants
 from sensor_msgs.msg import Image, JointState
 
+from wm_core import configuration
 from wm_core.data import journal
 from wm_core.data.bag import Bag
+from wm_core.data.recording import recorded
+from wm_core.data.recording_config import Contract, RecordingConfig
+from wm_core.data.recording_layout import TOLD
 from wm_core.simulation import arm
+from wm_ros.msg import RecorderStatus
 from wm_ros.srv import RecordEpisode
 
 WIDTH, HEIGHT, IMAGES, STATES = 640, 480, 30.0, 100.0
 CAMERAS = ("left", "right")
 LARGEST_SHARE, LARGEST_MEMORY, LONGEST_ANSWER = 0.7, 250.0, 0.5  # of a core, MB, s
+OLDEST_PICTURE, OLDEST_STATE, LATEST_WORD = 0.033, 0.010, 0.5  # s: at the 99th percentile twice, at most
+WORD = "/safety_guard/commanded"
 REQUEST = RecordEpisode.Request
 SERVICE = "/record_lerobot/record"
 
 
-def send() -> None:
+def send(width: int, height: int) -> None:
     """Publish until the process is ended; a message's number is its frame_id."""
     rclpy.init()
     node = Node("source")
     data = array.array("B")
-    data.frombytes(np.random.default_rng(0).integers(0, 255, WIDTH * HEIGHT * 3, np.uint8).tobytes())
+    data.frombytes(np.random.default_rng(0).integers(0, 255, width * height * 3, np.uint8).tobytes())
 
     def repeat(publisher, message, rate):
         numbers = iter(range(10**9))
@@ -63,23 +72,31 @@ def send() -> None:
         node.create_timer(1.0 / rate, publish)
 
     for name in CAMERAS:
-        picture = Image(width=WIDTH, height=HEIGHT, step=WIDTH * 3, encoding="rgb8", data=data)
+        picture = Image(width=width, height=height, step=width * 3, encoding="rgb8", data=data)
         repeat(node.create_publisher(Image, f"camera/{name}/image_raw", QoSProfile(depth=30)), picture, IMAGES)
     state = JointState(name=list(arm.JOINTS), position=[float(angle) for angle in arm.HOME])
-    repeat(node.create_publisher(JointState, "joint_states", QoSProfile(depth=200)), state, STATES)
+    for topic in ("joint_states", WORD):
+        repeat(node.create_publisher(JointState, topic, QoSProfile(depth=200)), copy.deepcopy(state), STATES)
     try:
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         node.destroy_node()
 
 
+def started(system: ArmSystem, width: int, height: int) -> subprocess.Popen[bytes]:
+    """The source of all messages, as a process."""
+    return subprocess.Popen([sys.executable, __file__, "--send", str(width), str(height)], env=system.domain.environment())
+
+
 def contract(folder: Path) -> Path:
-    """The shipped one with two cameras and joint states alone."""
+    """The shipped one with two cameras, joint states and the guard's word alone."""
     plain = yaml.safe_load((CONFIG / "record_lerobot.yaml").read_text(encoding="utf-8"))
     cameras = [{"name": name, "topic": f"camera/{name}/image_raw", "kind": "camera", "rate": IMAGES, "age": 0.25} for name in CAMERAS]
     states = {"name": "joint_states", "topic": "joint_states", "kind": "joint_states", "rate": STATES, "age": 0.05}
+    word = {"name": "commanded", "topic": WORD.strip("/"), "kind": "commanded", "rate": STATES, "age": 0.1}
     path = folder / "contract.yaml"
-    path.write_text(yaml.safe_dump({**plain, "streams": [*cameras, states], "keep_journals": True}), encoding="utf-8")
+    told = {**plain, "fps": round(IMAGES), "streams": [*cameras, states, word], "keep_journals": True}
+    path.write_text(yaml.safe_dump(told), encoding="utf-8")
     return path
 
 
@@ -120,6 +137,39 @@ def losses(capture: Path) -> dict[str, tuple[int, int]]:
     return {topic: (len(seen), max(seen) - min(seen) + 1 - len(set(seen))) for topic, seen in numbers.items()}
 
 
+def aligned(capture: Path, agreed: Path) -> bool:
+    """Print how old what the rows show is, and how long they last beside the recording."""
+    bag = Bag(capture)
+    made = recorded(bag, Contract(configuration.read(RecordingConfig, agreed), arm.urdf(), "base_link", "tool0"), "none").episode
+    ages = {name: made.ages[name] for name in (*made.images, TOLD)}
+    stamps = [heard.stamp for heard in bag.messages([f"/camera/{CAMERAS[0]}/image_raw"])]
+    error = abs((made.stamps[-1] - made.stamps[0]) - (stamps[-1] - stamps[0]))
+    for name, values in ages.items():
+        print(f"{name}: age of what a row shows p50 {1e3 * np.median(values):.1f}, p99 {1e3 * np.percentile(values, 99):.1f} ms")
+    print(f"{len(made)} rows, {1e3 * error:.1f} ms longer or shorter than the recording")
+    bars = {name: OLDEST_STATE if name == TOLD else OLDEST_PICTURE for name in ages}
+    young = all(values.min() >= 0.0 and np.percentile(values, 99) <= bars[name] for name, values in ages.items())
+    return young and error <= 1.0 / IMAGES
+
+
+def deaths(system: ArmSystem, source: int, count: int) -> bool:
+    """Stop the source `count` times within an episode; print how long it takes until the recorder says that something is silent."""
+    heard: list[RecorderStatus] = system.observer.hear(RecorderStatus, "/record_lerobot/status")
+    system.observer.until(lambda: ask(system, REQUEST.START, []).success, "an episode", 40.0)
+    delays = []
+    for number in range(count):
+        system.pause(1.0 + 0.037 * number)  # at every phase of the recorder's own clock
+        heard.clear()
+        os.kill(source, signal.SIGSTOP)
+        died = time.monotonic()
+        system.observer.until(lambda: any("silent" in status.text for status in heard), "word of the silence")
+        delays.append(time.monotonic() - died)
+        os.kill(source, signal.SIGCONT)
+    ask(system, REQUEST.DISCARD, [])
+    print(f"silence is told after {np.median(delays):.2f} s (median of {count}), at most {max(delays):.2f} s")
+    return max(delays) <= LATEST_WORD
+
+
 def measure(system: ArmSystem, folder: Path, seconds: float) -> bool:
     """Print what was measured; whether every bar was reached."""
     files = {"config_file": str(contract(folder)), "robot_file": str(robot(folder))}
@@ -133,29 +183,32 @@ def measure(system: ArmSystem, folder: Path, seconds: float) -> bool:
     share = (processor_time(recorder.pid) - before) / (time.monotonic() - began)
     ask(system, REQUEST.STOP, times)
     ask(system, REQUEST.LABEL, times)
-    found = losses(journal.folders(folder / "set.journal")[0] / journal.CAPTURE)
+    capture = journal.folders(folder / "set.journal")[0] / journal.CAPTURE
+    found = losses(capture)
     for topic, (there, lost) in sorted(found.items()):
         print(f"{topic}: {there} there, {lost} lost")
     held = memory(recorder.pid)
     print(f"processor {share:.1%} of a core; memory at most {held:.0f} MB; slowest of {len(times)} answers {max(times):.3f} s")
-    reached = (share <= LARGEST_SHARE, held <= LARGEST_MEMORY, max(times) <= LONGEST_ANSWER)
-    return all(reached) and len(found) == len(CAMERAS) + 1 and not any(lost for _, lost in found.values())
+    reached = (share <= LARGEST_SHARE, held <= LARGEST_MEMORY, max(times) <= LONGEST_ANSWER, aligned(capture, Path(files["config_file"])))
+    return all(reached) and len(found) == len(CAMERAS) + 2 and not any(lost for _, lost in found.values())
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the episode (default 10; 7 GB of disk)")
     parser.add_argument("--folder", help="where the episode is written (default: the system's place for temporary files)")
-    parser.add_argument("--send", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--deaths", type=int, default=20, help="how often the source is stopped afterwards (default 20)")
+    parser.add_argument("--send", type=int, nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.send:
-        send()
+        send(*chosen.send)
         return 0
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
         system = ArmSystem(Path(folder))
-        source = subprocess.Popen([sys.executable, __file__, "--send"], env=system.domain.environment())
+        source = started(system, WIDTH, HEIGHT)
         try:
-            return 0 if measure(system, Path(folder), 60.0 * chosen.minutes) else 1
+            reached = measure(system, Path(folder), 60.0 * chosen.minutes)
+            return 0 if deaths(system, source.pid, chosen.deaths) and reached else 1
         finally:
             source.kill()  # nothing of it is to be kept, and rclpy takes polite signals for itself
             source.wait()

@@ -32,7 +32,7 @@ class StageRecord:
         self._stages: dict[str, dict[str, Any]] = self._read()
 
     def run(self, stages: list[Stage]) -> dict[str, float]:
-        """Run those that have not ended yet, in order; the seconds that each took when it ended."""
+        """Run those that have not ended yet, in order; the seconds that each took until it ended, with attempts that failed."""
         for stage in stages:
             self._require_same(stage)
         for number, stage in enumerate(stages, start=1):
@@ -41,10 +41,15 @@ class StageRecord:
                 self._say(f"[{number}/{len(stages)}] {stage.name}: done before, in {ended:.0f} s")
                 continue
             self._say(f"[{number}/{len(stages)}] {stage.name}")
-            self._write(stage, None)
+            spent = float(self._stages.get(stage.name, {}).get("spent", 0.0))
+            self._write(stage, spent, ended=False)
             begin = self._clock()
-            stage.run()
-            self._write(stage, self._clock() - begin)
+            try:
+                stage.run()
+            except BaseException:
+                self._write(stage, spent + self._clock() - begin, ended=False)
+                raise
+            self._write(stage, spent + self._clock() - begin, ended=True)
             self._say(f"[{number}/{len(stages)}] {stage.name}: {self._stages[stage.name]['seconds']:.0f} s")
         return {stage.name: float(self._stages[stage.name]["seconds"]) for stage in stages}
 
@@ -62,8 +67,8 @@ class StageRecord:
             mend="restore them, or give another --out",
         )
 
-    def _write(self, stage: Stage, seconds: float | None) -> None:
-        self._stages[stage.name] = {"settings": _plain(stage.settings), "seconds": seconds}
+    def _write(self, stage: Stage, spent: float, ended: bool) -> None:
+        self._stages[stage.name] = {"settings": _plain(stage.settings), "spent": spent, "seconds": spent if ended else None}
         growing = self._path.with_name(f".{FILE}.growing")
         growing.write_text(json.dumps(self._stages, indent=1), encoding="utf-8")
         os.replace(growing, self._path)
