@@ -79,21 +79,24 @@ class Bag:
             f"{self.path} has no topic '{name}'", allowed=nearest(f"/{tail}", self.topics), mend="record it, or change the name"
         )
 
-    def messages(self, topics: Collection[str] | None = None) -> Iterator[Heard]:
-        """The messages of all or of these topics as they were recorded; what cannot be read any more ends them, as `broken` says."""
+    def messages(self, topics: Collection[str] | None = None, trusted: bool = False) -> Iterator[Heard]:
+        """The messages of all or of these topics as they were recorded; what cannot be read any more ends them, as `broken` says.
+
+        With `trusted` the checksums, which were compared in a reading before, are not compared again.
+        """
         self.broken = ""
         for file in self._files():
-            yield from self._of(file, topics)
+            yield from self._of(file, topics, trusted)
 
     def _files(self) -> list[Path]:
         if self.path.is_file():
             return [self.path] if self.path.suffix in (".mcap", ".db3") else []
         return sorted([*self.path.glob("*.mcap")] or [*self.path.glob("*.db3")], key=_number)
 
-    def _of(self, file: Path, topics: Collection[str] | None) -> Iterator[Heard]:
+    def _of(self, file: Path, topics: Collection[str] | None, trusted: bool = False) -> Iterator[Heard]:
         """The messages of one file. The files of a bag are read one by one, so that a bag without its metadata is read too."""
         try:
-            yield from _of_mcap(file, topics) if file.suffix == ".mcap" else _of_sqlite(file, topics)
+            yield from _of_mcap(file, topics, trusted) if file.suffix == ".mcap" else _of_sqlite(file, topics)
         except BROKEN as error:
             self.broken = f"{file.name} breaks off: {type(error).__name__} {error}".strip()
 
@@ -117,10 +120,10 @@ def _summary(file: Path) -> dict[str, str] | None:
     return {channel.topic: summary.schemas[channel.schema_id].name for channel in used}
 
 
-def _of_mcap(file: Path, topics: Collection[str] | None) -> Iterator[Heard]:
+def _of_mcap(file: Path, topics: Collection[str] | None, trusted: bool) -> Iterator[Heard]:
     schemas, channels = dict[int, Schema](), dict[int, tuple[str, str, Typestore | None]]()
     with file.open("rb") as stream:
-        for record in StreamReader(stream, validate_crcs=True, record_size_limit=file.stat().st_size).records:
+        for record in StreamReader(stream, validate_crcs=not trusted, record_size_limit=file.stat().st_size).records:
             if isinstance(record, Schema):
                 schemas[record.id] = record
             elif isinstance(record, Channel) and record.schema_id in schemas:

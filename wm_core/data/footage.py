@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wm_core.data.errors import EpisodeError
 from wm_core.data.heard import Heard
+from wm_core.data.image_head import image_head
 from wm_core.data.picture import Picture, compressed_picture, picture, size
 
 Messages = Callable[[Collection[str]], Iterator[Heard]]
@@ -31,7 +32,8 @@ def size_of(kind: str, data: bytes) -> tuple[int, int]:
 def shown_size(heard: Heard) -> tuple[int, int]:
     """Rows and columns of the picture in a camera's message; what holds no picture is refused."""
     if heard.kind != COMPRESSED:
-        return size(heard.message)
+        head = image_head(heard.data)
+        return size(head.encoding, head.height, head.width, head.step, head.length)
     rows, columns, _ = picture_of(heard).shape
     return rows, columns
 

@@ -9,6 +9,7 @@ from typing import Any
 from rosbags.typesys.store import Typestore
 
 from wm_core.data import message_types
+from wm_core.data.image_head import IMAGE, image_head
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Heard:
     @property
     def stamp(self) -> float:
         """When it was true (s): its header's stamp, or when it was received where there is none."""
+        if self.kind == IMAGE:
+            return image_head(self.data).stamp or self.received
         header = getattr(self.message, "header", None)
         stamp = 0.0 if header is None else message_types.seconds(header.stamp)
         return stamp or self.received

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import Full
 from types import TracebackType
@@ -21,6 +22,7 @@ from wm_core.configuration import setting
 from wm_core.data.episode import Episode, Frames
 from wm_core.data.errors import DatasetError, EpisodeError
 
+STATISTICS_SIDE = 75  # pixels, of the longer side of what a large picture is thinned to
 STAMP, AGE, VALID = "stamp", "age", "valid"
 
 
@@ -96,6 +98,7 @@ class DatasetWriter:
 def created(folder: Path, layout: Layout, video: VideoSettings) -> Any:
     """A new LeRobotDataset in `folder`, as the package knows it."""
     _quiet()
+    _spare()
     from lerobot.datasets import LeRobotDataset
 
     dataset = LeRobotDataset.create(
@@ -117,6 +120,7 @@ def created(folder: Path, layout: Layout, video: VideoSettings) -> Any:
 def resumed(folder: Path, video: VideoSettings) -> Any:
     """The LeRobotDataset in `folder`, to append to; what it holds stays in its own files."""
     _quiet()
+    _spare()
     from lerobot.datasets import LeRobotDataset
 
     return _patient(
@@ -159,6 +163,14 @@ def _patient(dataset: Any) -> Any:
 
     encoder.feed_frame = feed
     return dataset
+
+
+def _spare() -> None:
+    """The package's statistics of 160 x 120 pixels of every large picture cost as much as its codec; those of a quarter say the same."""
+    from lerobot.datasets import compute_stats
+
+    if not isinstance(compute_stats.auto_downsample_height_width, partial):
+        compute_stats.auto_downsample_height_width = partial(compute_stats.auto_downsample_height_width, target_size=STATISTICS_SIDE)
 
 
 def _quiet() -> None:

@@ -18,14 +18,13 @@ class ImageError(WmError):
     """An image message that holds no usable picture."""
 
 
-def size(message: Any) -> tuple[int, int]:
-    """Rows and columns of a sensor_msgs/Image; an empty, truncated or unknown one is refused."""
-    channels = CHANNELS.get(message.encoding)
+def size(encoding: str, height: int, width: int, step: int, length: int) -> tuple[int, int]:
+    """Rows and columns of a sensor_msgs/Image of so many bytes; an empty, truncated or unknown one is refused."""
+    channels = CHANNELS.get(encoding)
     if channels is None:
-        raise ImageError("image of an unknown encoding", got=repr(message.encoding), allowed=", ".join(CHANNELS), mend="convert it first")
-    width, height, step = message.width, message.height, message.step
-    if width == 0 or height == 0 or step < width * channels or len(message.data) != step * height:
-        got = f"{width} x {height}, step {step}, {len(message.data)} bytes"
+        raise ImageError("image of an unknown encoding", got=repr(encoding), allowed=", ".join(CHANNELS), mend="convert it first")
+    if width == 0 or height == 0 or step < width * channels or length != step * height:
+        got = f"{width} x {height}, step {step}, {length} bytes"
         raise ImageError(
             "image that is empty or does not hold what it says", got=got, allowed="step * height bytes, step >= width * channels"
         )
@@ -34,7 +33,7 @@ def size(message: Any) -> tuple[int, int]:
 
 def picture(message: Any) -> Picture:
     """The picture of a sensor_msgs/Image as RGB (H, W, 3) uint8; an empty, truncated or unknown one is refused."""
-    height, width = size(message)
+    height, width = size(message.encoding, message.height, message.width, message.step, len(message.data))
     channels, step = CHANNELS[message.encoding], message.step
     rows = np.frombuffer(message.data, dtype=np.uint8).reshape(height, step)[:, : width * channels]
     pixels = rows.reshape(height, width, channels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,13 +163,14 @@ class _Rows:
         first = main[np.searchsorted(main, max(begun) - 1e-9)] if max(begun) <= main[-1] else main[-1] + 1.0
         shown, rows = alignment.frame_rows(main, alignment.ticks(float(first), last, config.fps), config.fps)
         images, sizes = {}, {}
-        reel = Reel(bag.messages, [self._topics[camera.name] for camera in cameras])
+        again = partial(bag.messages, trusted=True)
+        reel = Reel(again, [self._topics[camera.name] for camera in cameras])
         for index, camera in enumerate(cameras):
             track, key = self._tracks[camera.name], f"observation.images.{camera.name}"
             chosen = shown if index == 0 else alignment.newest(track.times, rows)
             self._mark(key, track, camera, chosen, rows)
             numbers, sizes[camera.name] = np.array(track.numbers)[np.maximum(chosen, 0)], track.size or (0, 0)
-            images[key] = Footage(bag.messages, reel, self._topics[camera.name], numbers, sizes[camera.name])
+            images[key] = Footage(again, reel, self._topics[camera.name], numbers, sizes[camera.name])
         episode = Episode(task, rows, images, self._columns(rows), self._ages, self._valid)  # type: ignore[arg-type]
         return episode, layout_of(self._contract, sizes)
 
