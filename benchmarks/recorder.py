@@ -195,7 +195,7 @@ def measure(system: ArmSystem, folder: Path, seconds: float) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10.0, help="length of the episode (default 10; 7 GB of disk)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of the episode (default 10; 33 GB of disk)")
     parser.add_argument("--folder", help="where the episode is written (default: the system's place for temporary files)")
     parser.add_argument("--deaths", type=int, default=20, help="how often the source is stopped afterwards (default 20)")
     parser.add_argument("--send", type=int, nargs=2, help=argparse.SUPPRESS)
