@@ -1,6 +1,6 @@
 """How many times faster than it was recorded a bag becomes an episode: two cameras of 640x480 at 30 Hz, joints at 100 Hz, without ROS.
 
-    python benchmarks/from_bag.py FOLDER [--seconds 20] [--quality 10] [--preset veryfast] [--chroma yuv444p]
+    python benchmarks/from_bag.py FOLDER [--seconds 20] [--quality 12] [--preset ultrafast] [--chroma yuv444p]
 
 The pictures are smooth, move, and carry the noise of a sensor, because pictures without it are coded faster than a camera's are. Ends with
 a status other than 0 below the bar of 3. The import of the lerobot package, ten seconds that are paid once, is told apart.

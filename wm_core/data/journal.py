@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from mcap.writer import CompressionType, Writer
 
-from wm_core.data.errors import DatasetError, EpisodeError
+from wm_core.data.errors import DatasetError, EpisodeError, StorageError
 from wm_core.data.message_types import definition
 from wm_core.data.recording_config import Contract
 
@@ -153,9 +153,13 @@ class Lock:
     """A file that one process holds; it is free again when that process has ended, however it did."""
 
     def __init__(self, root: Path, name: str) -> None:
-        root.mkdir(parents=True, exist_ok=True)
         self._path = root / f"{name}.lock"
-        self._file = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o666)
+        except OSError as error:
+            mend = "give a directory that can be written to"
+            raise StorageError(f"nothing can be written in {root}", got=error.strerror, mend=mend) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

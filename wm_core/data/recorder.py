@@ -56,11 +56,7 @@ class Recorder:
         """`free` tells the room on a disk (bytes)."""
         self.dataset, self.contract, self.root = dataset, contract, journal.root_of(dataset)
         self._free = free or (lambda path: float(shutil.disk_usage(path).free))
-        try:
-            self._lock = Lock(self.root, "recorder")
-        except OSError as error:
-            mend = "give a directory that can be written to"
-            raise DatasetError(f"nothing can be written beside {dataset}", got=error, mend=mend) from error
+        self._lock = Lock(self.root, "recorder")
         self.salvaged = journal.salvage(self.root)
         self.last = -1
         self._writer: JournalWriter | None = None
