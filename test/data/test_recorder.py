@@ -100,7 +100,7 @@ def test_a_disk_that_is_full_refuses_and_one_that_fills_ends_the_episode(tmp_pat
 
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DatasetError, match="nothing can be written beside"):
+    with pytest.raises(DatasetError, match="nothing can be written in"):
         Recorder(tmp_path / "file" / "set", contract())
 
 
