@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,8 @@ def request(stamp: float) -> Any:
     )
 
 
-def guard_status(stamp: float) -> Any:
-    return typestore().types[TYPES[GUARD][0]](header(stamp), 1, "OK", "", 0.75, ["speed"], "", *([0] * 9))
+def guard_status(stamp: float, scale: float = 0.75, limits: Sequence[str] = ("speed",)) -> Any:
+    return typestore().types[TYPES[GUARD][0]](header(stamp), 1, "OK", "", scale, list(limits), "", *([0] * 9))
 
 
 def messages(seconds: float, jitter: float = 0.0, seed: int = 0, size: tuple[int, int] = SIZE) -> list[Heard]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from arm_recording import CONFIG, contract, delayed, messages, write_bag
+from arm_recording import delayed, moving_arm
+from recordings import CONFIG, contract, write_bag
 
 from wm_core import configuration
 from wm_core.cli import shipped
@@ -27,7 +28,7 @@ from wm_core.vision.encoder import FrozenEncoder
 from wm_core.world_model.world_model import WorldModel
 
 COMMANDED, IMAGES = "/safety_guard/commanded", "/camera/front/image_raw"
-HEARD = messages(4.0)
+HEARD = moving_arm(4.0)
 CONFIGURED = replace(configuration.read(ReplayConfig, CONFIG / "replay.yaml"), stride=0.4, plans=0)
 
 

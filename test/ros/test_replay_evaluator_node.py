@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from arm_recording import moving_arm
 from arm_system import ArmSystem
-from ros_process import ROOT, RosProcess, node_command
-
-sys.path.insert(0, str(ROOT / "test" / "evaluation"))
-
-from arm_recording import messages, write_bag
+from recordings import write_bag
+from ros_process import RosProcess, node_command
 
 PARAMETERS: dict[str, object] = {"description_timeout": 0.1, "plans": 0, "stride": 0.4}
 
@@ -24,7 +21,7 @@ def numbers(folder: Path) -> dict:  # type: ignore[type-arg]
 
 def test_played_and_read_give_the_same_numbers(new_system: Callable[[], ArmSystem], tmp_path: Path) -> None:
     system = new_system()
-    bag = write_bag(tmp_path / "heard.mcap", messages(3.0))
+    bag = write_bag(tmp_path / "heard.mcap", moving_arm(3.0))
     played, read = tmp_path / "played", tmp_path / "read"
     hearing = RosProcess(
         node_command("replay_evaluator", parameters={**PARAMETERS, "out": str(played), "quiet": 2.0}), system.domain, tmp_path / "h.log"
