@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 import sqlite3
 import struct
-from collections import deque
-from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import zstandard
 from mcap.exceptions import McapError
 from mcap.reader import make_reader
-from mcap.records import Channel, Chunk, McapRecord, Message, Schema
-from mcap.stream_reader import CRCValidationError, StreamReader, breakup_chunk
+from mcap.records import Channel, Message, Schema
+from mcap.stream_reader import CRCValidationError, StreamReader
 from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import Reader, ReaderError
 from rosbags.typesys.store import Typestore
@@ -27,7 +25,6 @@ from wm_core.data.heard import Heard
 from wm_core.errors import nearest
 
 NANO = 1e-9
-UNPACKING, AHEAD = 2, 4  # threads that unpack chunks, and records that are read before the first of them is needed
 # What a file that was cut short or damaged makes a reader raise; RuntimeError is what the lz4 package raises.
 OF_FILES = (OSError, EOFError, struct.error, ValueError, RuntimeError, KeyError, IndexError, TypeError)
 BROKEN = (McapError, CRCValidationError, zstandard.ZstdError, ReaderError, sqlite3.Error, *OF_FILES)
@@ -126,8 +123,7 @@ def _summary(file: Path) -> dict[str, str] | None:
 def _of_mcap(file: Path, topics: Collection[str] | None, trusted: bool) -> Iterator[Heard]:
     schemas, channels = dict[int, Schema](), dict[int, tuple[str, str, Typestore | None]]()
     with file.open("rb") as stream:
-        reader = StreamReader(stream, emit_chunks=True, validate_crcs=not trusted, record_size_limit=file.stat().st_size)
-        for record in _unpacked(reader.records, checked=not trusted):
+        for record in StreamReader(stream, validate_crcs=not trusted, record_size_limit=file.stat().st_size).records:
             if isinstance(record, Schema):
                 schemas[record.id] = record
             elif isinstance(record, Channel) and record.schema_id in schemas:
@@ -138,31 +134,6 @@ def _of_mcap(file: Path, topics: Collection[str] | None, trusted: bool) -> Itera
                 topic, kind, types = channels[record.channel_id]
                 if topics is None or topic in topics:
                     yield Heard(topic, kind, record.log_time * NANO, record.data, types)
-
-
-def _unpacked(records: Iterator[McapRecord], checked: bool) -> Iterator[McapRecord]:
-    """All records in their order, also those inside chunks, of which threads unpack some ahead."""
-    with ThreadPoolExecutor(UNPACKING) as pool:
-        waiting = deque[Callable[[], list[McapRecord]]]()
-        for one in _unpacking(records, pool, checked):
-            waiting.append(one)
-            if len(waiting) > AHEAD:
-                yield from waiting.popleft()()
-        while waiting:
-            yield from waiting.popleft()()
-
-
-def _unpacking(records: Iterator[McapRecord], pool: ThreadPoolExecutor, checked: bool) -> Iterator[Callable[[], list[McapRecord]]]:
-    """What gives the records, one after the other; where the file breaks off, the last one raises what was wrong."""
-    try:
-        for record in records:
-            yield pool.submit(breakup_chunk, record, checked).result if isinstance(record, Chunk) else partial(list, (record,))
-    except BROKEN as error:
-        yield partial(_break, error)
-
-
-def _break(error: Exception) -> list[McapRecord]:
-    raise error
 
 
 def _of_sqlite(file: Path, topics: Collection[str] | None) -> Iterator[Heard]:
