@@ -19,12 +19,13 @@ class Exporting:
 
     def __init__(self, dataset: Path, linger: float) -> None:
         self._dataset, self._linger, self._root = dataset, linger, journal.root_of(dataset)
+        self._states = journal.States(self._root)
         self._process: subprocess.Popen[bytes] | None = None
         self._started = -float("inf")
 
     def pending(self) -> int:
         """Episodes that are captured and not in the dataset yet."""
-        return sum(one.state == journal.FINISHED for one in journal.journals(self._root))
+        return self._states.count(journal.FINISHED)
 
     def keep_going(self, now: float) -> str:
         """Start the process where it is needed at `now` (s, steady); says so when it ended before its work was done."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +210,15 @@ def test_no_episode_is_lost_or_doubled_when_exporters_are_killed(kills: subproce
     assert kills.returncode == 0, kills.stdout + kills.stderr
     assert "8 of 8 episodes are there, 8 different" in kills.stdout
     assert not kills.stdout.startswith("0 of"), "some kills fell into the work"
+
+
+def test_the_states_of_many_journals_are_followed(tmp_path: Path) -> None:
+    root = journal.root_of(tmp_path / "set")
+    states = journal.States(root)
+    assert states.count(journal.FINISHED) == 0
+    made = [write_journal(root, number, [], contract(), finish=number > 0) for number in range(3)]
+    assert (states.count(journal.FINISHED), states.count(journal.CAPTURING)) == (2, 1)
+    replace(made[0], state=journal.FINISHED).save()
+    shutil.rmtree(made[1].folder)
+    (made[2].folder / journal.STATE).write_text("{", encoding="utf-8")
+    assert (states.count(journal.FINISHED), states.count(journal.CAPTURING)) == (1, 0)

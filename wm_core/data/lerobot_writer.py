@@ -146,18 +146,17 @@ def append(dataset: Any, episode: Episode, layout: Layout) -> None:
 
 
 def _patient(dataset: Any) -> Any:
-    """A thread per camera encodes while rows are added. The package drops a frame that finds the queue full; this waits."""
+    """A thread per camera encodes while rows are added. The package copies frames and drops one that finds the queue full; this waits."""
     encoder = dataset.writer._streaming_encoder
     if encoder is None:  # without cameras
         return dataset
 
     def feed(camera: str, picture: Frames) -> None:
-        frame = picture.copy()
         while True:
             if not encoder._threads[camera].is_alive():
                 raise EpisodeError(f"the pictures of {camera} could not be encoded", got=encoder._result_queues[camera].get()[1])
             try:
-                return encoder._frame_queues[camera].put(frame, timeout=1.0)
+                return encoder._frame_queues[camera].put(picture, timeout=1.0)
             except Full:
                 continue
 
