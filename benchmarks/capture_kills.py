@@ -85,7 +85,9 @@ def main() -> int:
 def judged(root: Path, runs: list[tuple[int, dict[str, int]]]) -> int:
     """Print what is there of it all."""
     there = {one.number: one for one in journal.journals(root) if one.state == journal.FINISHED}
-    lost = [kept for kept, _ in runs if kept not in there or any(gone for _, gone in losses(there[kept].capture).values())]
+    torn = {kept: losses(there[kept].capture) for kept, _ in runs if kept in there}
+    torn = {kept: gone for kept, found in torn.items() if (gone := {topic: count for topic, (_, count) in found.items() if count})}
+    lost = [kept for kept, _ in runs if kept not in there]
     missing: dict[str, list[int]] = {topic: [] for topic in TOPICS}
     unsalvaged = 0
     for kept, out in runs:
@@ -94,11 +96,12 @@ def judged(root: Path, runs: list[tuple[int, dict[str, int]]]) -> int:
         last = newest(begun.capture) if begun else {}
         for topic, number in out.items():
             missing[topic].append(max(0, number - last.get(topic, -1)))
-    print(f"{len(runs)} kills: {len(lost)} of {len(runs)} kept episodes lost or torn, {unsalvaged} episodes in progress not salvaged")
+    print(f"{len(runs)} kills: {len(lost)} of {len(runs)} kept episodes lost, {unsalvaged} episodes in progress not salvaged")
+    print(f"{len(torn)} kept episodes have messages missing between others: {torn}")
     for topic, counts in missing.items():
         print(f"{topic}: at most {max(counts)} messages missing at the end of an episode in progress, {np.mean(counts):.2f} on average")
     bars = {topic: PICTURES if kind is Image else MESSAGES for topic, kind in TOPICS.items()}
-    return int(bool(lost) or unsalvaged > 0 or any(max(missing[topic]) > bars[topic] for topic in TOPICS))
+    return int(bool(lost) or bool(torn) or unsalvaged > 0 or any(max(missing[topic]) > bars[topic] for topic in TOPICS))
 
 
 if __name__ == "__main__":
