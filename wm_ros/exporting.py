@@ -10,7 +10,7 @@ from pathlib import Path
 from wm_core.data import journal
 
 LOG = "exporter.log"
-AGAIN = 5.0  # s between two starts
+AGAIN, LATER = 5.0, 60.0  # s between two starts; after one that found a fault, a full disk perhaps: each costs ten seconds of a core
 NICENESS = 10
 
 
@@ -29,11 +29,13 @@ class Exporting:
 
     def keep_going(self, now: float) -> str:
         """Start the process where it is needed at `now` (s, steady); says so when it ended before its work was done."""
-        if (self._process is not None and self._process.poll() is None) or now - self._started < AGAIN:
+        status = None if self._process is None else self._process.poll()
+        running = self._process is not None and status is None
+        faulty = status is not None and status > 0
+        if running or now - self._started < (LATER if faulty else AGAIN):
             return ""
         if not self.pending() and not any((self._root / "labels").glob("[0-9]*.json")):
             return ""
-        status = None if self._process is None else self._process.returncode
         self._started = now
         self._start()
         return f"the exporter ended with status {status} and is started again; see {self._root / LOG}" if status else ""
