@@ -1,6 +1,6 @@
 """How many times faster than it was recorded a bag becomes an episode: two cameras of 640x480 at 30 Hz, joints at 100 Hz, without ROS.
 
-    python benchmarks/from_bag.py FOLDER [--seconds 20] [--quality 12] [--preset ultrafast] [--chroma yuv444p]
+    python benchmarks/from_bag.py FOLDER [--seconds 20] [--quality 12] [--preset ultrafast] [--chroma yuv444p] [--compression zstd]
 
 The pictures are smooth, move, and carry the noise of a sensor, because pictures without it are coded faster than a camera's are. Ends with
 a status other than 0 below the bar of 3. The import of the lerobot package, ten seconds that are paid once, is told apart.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from mcap.writer import CompressionType
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[1] / "test" / "data")]
 
@@ -73,10 +74,11 @@ def main():
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--quality", type=int, default=contract().config.video.quality)
     parser.add_argument("--preset", default=contract().config.video.preset)
+    parser.add_argument("--compression", choices=("zstd", "none"), default="zstd", help="of the bag's chunks")
     parser.add_argument("--chroma", default=contract().config.video.chroma)
     arguments = parser.parse_args()
     bag = arguments.folder / "fast.mcap"
-    with BagWriter(bag) as writer:
+    with BagWriter(bag, CompressionType[arguments.compression.upper()]) as writer:
         for one in heard(arguments.seconds):
             writer.write(one, one.received)
     began = time.monotonic()

@@ -25,12 +25,12 @@ TOOL = 7  # numbers of a state before the joints
 class BagWriter:
     """Writes messages into an MCAP that every reader of ROS 2 bags opens; use it with `with`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, compression: CompressionType = CompressionType.ZSTD) -> None:
         if path.exists():
             raise DatasetError("there is something at the place of the new bag", got=path, mend="remove it, or give another place")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: IO[bytes] = path.open("wb")
-        self._writer = Writer(self._file, compression=CompressionType.ZSTD)
+        self._writer = Writer(self._file, compression=compression)
         self._writer.start(profile="ros2", library="wm_ros")
         self._channels: dict[str, int] = {}
 
