@@ -16,7 +16,6 @@ import contextlib
 import copy
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,7 +31,7 @@ from arm_system import ArmSystem
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from ros_process import CONFIG, descendants
+from ros_process import CONFIG, RosProcess, descendants
 from sensor_msgs.msg import Image, JointState
 
 from wm_core import configuration
@@ -83,9 +82,9 @@ def send(width: int, height: int) -> None:
         node.destroy_node()
 
 
-def started(system: ArmSystem, width: int, height: int) -> subprocess.Popen[bytes]:
-    """The source of all messages, as a process."""
-    return subprocess.Popen([sys.executable, __file__, "--send", str(width), str(height)], env=system.domain.environment())
+def started(system: ArmSystem, folder: Path, width: int, height: int) -> RosProcess:
+    """The source of all messages, as a process that is served before others as the nodes of tests are: its gaps are not the recorder's."""
+    return RosProcess([sys.executable, __file__, "--send", str(width), str(height)], system.domain, folder / "source.log")
 
 
 def contract(folder: Path) -> Path:
@@ -205,13 +204,12 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
         system = ArmSystem(Path(folder))
-        source = started(system, WIDTH, HEIGHT)
+        source = started(system, Path(folder), WIDTH, HEIGHT)
         try:
             reached = measure(system, Path(folder), 60.0 * chosen.minutes)
             return 0 if deaths(system, source.pid, chosen.deaths) and reached else 1
         finally:
-            source.kill()  # nothing of it is to be kept, and rclpy takes polite signals for itself
-            source.wait()
+            source.end(signal.SIGKILL)  # nothing of it is to be kept, and rclpy takes polite signals for itself
             # The exporter is to outlive a recorder, but not the folder of this one.
             exporters = descendants(system.processes["record_lerobot"].pid) if "record_lerobot" in system.processes else []
             system.close()
