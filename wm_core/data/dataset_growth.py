@@ -9,7 +9,6 @@ workspace also stand in meta/episodes, where readers of LeRobot find them.
 from __future__ import annotations
 
 import ctypes
-import errno
 import fcntl
 import json
 import os
@@ -21,9 +20,10 @@ from typing import Any
 
 from wm_core.data import metadata
 from wm_core.data.episode import Episode
-from wm_core.data.errors import DatasetError, StorageError
+from wm_core.data.errors import DatasetError
 from wm_core.data.journal import write_whole
 from wm_core.data.lerobot_writer import Layout, VideoSettings, append, created, resumed
+from wm_core.data.storage import writing
 
 RECORD = Path("meta") / "recording.json"
 TOLD = ("success", "robot", "workspace")  # what stands in meta/episodes too; the task is there by itself
@@ -136,14 +136,12 @@ def _replace(root: Path, change: Callable[[Path], None]) -> None:
     """Let `change` work on a twin of the dataset, which then takes its place."""
     twin, old = _aside(root, "growing"), _aside(root, "before")
     try:
-        if root.exists():
-            shutil.copytree(root, twin, copy_function=_linked)
-        change(twin)
-    except BaseException as error:
+        with writing(root):
+            if root.exists():
+                shutil.copytree(root, twin, copy_function=_linked)
+            change(twin)
+    except BaseException:
         shutil.rmtree(twin, ignore_errors=True)
-        if refusal := _refusal_of_the_disk(error):
-            mend = "make room, or let it be written to; then do it again: what was there is as it was"
-            raise StorageError(f"the dataset {root} cannot be written", got=refusal, mend=mend) from error
         raise
     if not root.exists():
         twin.rename(root)
@@ -153,12 +151,6 @@ def _replace(root: Path, change: Callable[[Path], None]) -> None:
         root.rename(old)
         twin.rename(root)
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _refusal_of_the_disk(error: BaseException) -> str:
-    """Why the disk took nothing more, or nothing; empty for other errors. Copies and the encoder's threads tell of it in words only."""
-    refusals = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)]
-    return next((one for one in refusals if one in str(error)), "")
 
 
 def _exchanged(one: Path, other: Path) -> bool:

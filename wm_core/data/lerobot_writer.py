@@ -21,6 +21,7 @@ import numpy as np
 from wm_core.configuration import setting
 from wm_core.data.episode import Episode, Frames
 from wm_core.data.errors import DatasetError, EpisodeError
+from wm_core.data.storage import writing
 
 STATISTICS_SIDE = 75  # pixels, of the longer side of what a large picture is thinned to
 STAMP, AGE, VALID = "stamp", "age", "valid"
@@ -77,31 +78,34 @@ class DatasetWriter:
             raise DatasetError("there is something at the place of the new dataset", got=root, mend="remove it, or give another place")
         self.root, self._layout = root, layout
         self._growing = root.with_name(f".{root.name}.{os.getpid()}.growing")
-        self._growing.parent.mkdir(parents=True, exist_ok=True)
-        self._dataset = created(self._growing, layout, video)
+        with writing(root):
+            self._growing.parent.mkdir(parents=True, exist_ok=True)
+            self._dataset = created(self._growing, layout, video)
 
     def __enter__(self) -> DatasetWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._dataset.finalize()
-        if error is None:
-            self._growing.rename(self.root)
-        else:
+        try:
+            with writing(self.root):
+                self._dataset.finalize()
+            if error is None:
+                self._growing.rename(self.root)
+        except Exception:
+            if error is None:  # else what went wrong before is told
+                raise
+        finally:
             shutil.rmtree(self._growing, ignore_errors=True)
 
     def write(self, episode: Episode) -> None:
         """Check, append and encode one episode."""
-        append(self._dataset, episode, self._layout)
+        with writing(self.root):
+            append(self._dataset, episode, self._layout)
 
 
 def created(folder: Path, layout: Layout, video: VideoSettings) -> Any:
     """A new LeRobotDataset in `folder`, as the package knows it."""
-    _quiet()
-    _spare()
-    from lerobot.datasets import LeRobotDataset
-
-    dataset = LeRobotDataset.create(
+    dataset = _package().create(
         repo_id=f"local/{folder.name}",
         fps=layout.fps,
         features=layout.features(),
@@ -119,12 +123,8 @@ def created(folder: Path, layout: Layout, video: VideoSettings) -> Any:
 
 def resumed(folder: Path, video: VideoSettings) -> Any:
     """The LeRobotDataset in `folder`, to append to; what it holds stays in its own files."""
-    _quiet()
-    _spare()
-    from lerobot.datasets import LeRobotDataset
-
     return _patient(
-        LeRobotDataset.resume(
+        _package().resume(
             f"local/{folder.name}",
             root=folder,
             rgb_encoder=_encoder(video),
@@ -164,20 +164,20 @@ def _patient(dataset: Any) -> Any:
     return dataset
 
 
-def _spare() -> None:
-    """The package's statistics of 160 x 120 pixels of every large picture cost as much as its codec; those of a quarter say the same."""
-    from lerobot.datasets import compute_stats
+def _package() -> Any:
+    """The package's class of datasets, without bars and messages, and with statistics that large pictures can afford.
 
-    if not isinstance(compute_stats.auto_downsample_height_width, partial):
-        compute_stats.auto_downsample_height_width = partial(compute_stats.auto_downsample_height_width, target_size=STATISTICS_SIDE)
-
-
-def _quiet() -> None:
+    Those of 160 x 120 pixels of every picture cost as much as its codec; those of a quarter of them say the same.
+    """
     import av.logging
     import datasets
+    from lerobot.datasets import LeRobotDataset, compute_stats
 
     av.logging.set_libav_level(av.logging.ERROR)
     datasets.disable_progress_bars()
+    if not isinstance(compute_stats.auto_downsample_height_width, partial):
+        compute_stats.auto_downsample_height_width = partial(compute_stats.auto_downsample_height_width, target_size=STATISTICS_SIDE)
+    return LeRobotDataset
 
 
 def _encoder(video: VideoSettings) -> Any:

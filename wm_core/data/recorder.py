@@ -9,7 +9,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from wm_core.data import dataset_growth, journal
-from wm_core.data.errors import DatasetError
+from wm_core.data.errors import StorageError
 from wm_core.data.journal import SUCCESS, Journal, JournalWriter, Labels, Lock
 from wm_core.data.lerobot_writer import Layout
 from wm_core.data.recording_config import Contract
@@ -88,7 +88,7 @@ class Recorder:
             return Answer(Code.DISK, f"not started: the journal cannot be written: {error}")
         except WmError as error:
             # Also a camera whose pictures cannot be read, of which there is no layout.
-            return Answer(Code.DISK if "room" in error.what else Code.INVALID, f"not started: {error}")
+            return Answer(Code.DISK if isinstance(error, StorageError) else Code.INVALID, f"not started: {error}")
         self.frames, self._faults = 0, []
         return Answer(Code.SUCCESS, f"episode {self.number}: {labels.task}", self.number)
 
@@ -110,7 +110,7 @@ class Recorder:
         self._faults += [text for text in complaints if text.split(" ")[0] not in {known.split(" ")[0] for known in self._faults}]
         try:
             self._require_room()
-        except DatasetError as error:
+        except StorageError as error:
             return self._cut_short(str(error))
         return ""
 
@@ -169,7 +169,7 @@ class Recorder:
         free, least = self._free(self.root) / MEGA, self.contract.config.free_space
         if free < least:
             mend = "free some, or lower free_space in the contract"
-            raise DatasetError(f"too little room beside {self.dataset}", got=f"{free:.0f} MB", allowed=f"at least {least:g} MB", mend=mend)
+            raise StorageError(f"too little room beside {self.dataset}", got=f"{free:.0f} MB", allowed=f"at least {least:g} MB", mend=mend)
 
     def _cut_short(self, why: str) -> str:
         self._faults.append(why)
