@@ -22,6 +22,13 @@ def guard() -> Guard:
     return Guard(configuration.read(GuardConfig, shipped("safety_guard.yaml")), robot.limits, robot.kinematics)
 
 
+def left(guard: Guard, velocity: np.ndarray, action: np.ndarray) -> float:
+    let = guarded_step(guard, HOME, velocity, action, STEP)
+    assert let is not None
+    assert let.left is not None
+    return let.left
+
+
 def asked(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> np.ndarray:
     return np.array([x, y, z, 0.0, 0.0, 0.0, 1.0])
 
@@ -38,24 +45,29 @@ def joint_velocity(guard: Guard, twist: np.ndarray) -> np.ndarray:
 def test_a_small_step_of_an_arm_that_moves_so_already_goes_through_whole(guard: Guard) -> None:
     velocity = joint_velocity(guard, np.array([0.0, 0.05, 0.0]))
     let = guarded_step(guard, HOME, velocity, asked(y=0.01), STEP)
+    assert let is not None
     assert let.left == pytest.approx(1.0, abs=0.02)
     assert not let.limits
 
 
 def test_an_arm_at_rest_has_to_gather_speed(guard: Guard) -> None:
-    still = guarded_step(guard, HOME, STILL, asked(y=0.01), STEP).left
-    moving = guarded_step(guard, HOME, joint_velocity(guard, np.array([0.0, 0.05, 0.0])), asked(y=0.01), STEP).left
-    assert still is not None
-    assert moving is not None
-    assert 0.2 < still < moving
+    moving = joint_velocity(guard, np.array([0.0, 0.05, 0.0]))
+    assert 0.2 < left(guard, STILL, asked(y=0.01)) < left(guard, moving, asked(y=0.01))
 
 
 def test_a_step_that_is_too_far_is_cut_and_the_limit_named(guard: Guard) -> None:
     let = guarded_step(guard, HOME, STILL, asked(y=0.3), STEP)
+    assert let is not None
     assert let.left is not None
     assert let.left < 0.5
     assert let.limits == ("tool_speed",)
 
 
 def test_no_way_has_no_share(guard: Guard) -> None:
-    assert guarded_step(guard, HOME, STILL, asked(), STEP).left is None
+    let = guarded_step(guard, HOME, STILL, asked(), STEP)
+    assert let is not None
+    assert let.left is None
+
+
+def test_where_the_guard_would_not_arm_it_says_nothing(guard: Guard) -> None:
+    assert guarded_step(guard, np.array(guard.limits.upper) + 0.01, STILL, asked(y=0.01), STEP) is None

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wm_core.evaluation.errors import EvaluationError
 from wm_core.robot import guard as guards
 from wm_core.robot.command import DeltaCommand, Measurement, Now
 from wm_core.robot.guard import Guard, Wiring
@@ -28,12 +27,15 @@ class Guarded:
     limits: tuple[str, ...]
 
 
-def guarded_step(guard: Guard, joints: Array, velocity: Array, action: Array, seconds: float) -> Guarded:
-    """Ask the guard, whose arm is at `joints` (6,) rad and moves with `velocity` (6,) rad/s, for `action` (7,) m, rad, within `seconds`."""
+def guarded_step(guard: Guard, joints: Array, velocity: Array, action: Array, seconds: float) -> Guarded | None:
+    """Ask the guard, whose arm is at `joints` (6,) rad and moves with `velocity` (6,) rad/s, for `action` (7,) m, rad, within `seconds`.
+
+    None where it would not arm an arm in that place: outside of its limits it says nothing of motion.
+    """
     now, names = Now(START, START), guard.limits.names
     state, reply = guards.arm(guard, guards.initial_state(guard), Measurement(names, joints, np.zeros(6), START, START), now, ALONE)
     if not reply.accepted:
-        raise EvaluationError("the guard would not have armed where the recording was", got=reply.text, mend="use the robot's own limits")
+        return None
     state, limits, period = state._replace(velocity=velocity), set[str](), guard.config.period
     begin = guard.kinematics.tool_pose(joints + velocity * period)[:3, 3]  # when the command comes
     for tick in range(1, round(seconds / period) + 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_right, insort
+from bisect import insort
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -107,20 +107,13 @@ class Replay:
             history.feel(self.readings[stamp][0])
         return history
 
-    def joints_at(self, stamp: float) -> Array | None:
-        """Where the joints were told to be by the newest word that is not later."""
-        stamps = sorted(self.readings)
-        index = bisect_right(stamps, stamp) - 1
-        return self.readings[stamps[index]][1] if index >= 0 else None
-
-    def velocity_at(self, stamp: float) -> Array:
-        """How fast the joints were told to move (6,) rad/s, from the last two words that are not later; zeros where there are none."""
-        stamps = sorted(self.readings)
-        index = bisect_right(stamps, stamp) - 1
-        if index < 1:
-            return np.zeros(len(self._kinematics.names))
-        before, last = stamps[index - 1], stamps[index]
-        return np.asarray((self.readings[last][1] - self.readings[before][1]) / (last - before))
+    def told_at(self, stamp: float) -> tuple[Array, Array] | None:
+        """Where the joints were told to be (6,) rad by the newest word that is not later, and how fast (6,) rad/s since the one before."""
+        stamps = sorted(known for known in self.readings if known <= stamp)[-2:]
+        if not stamps:
+            return None
+        last, before = self.readings[stamps[-1]][1], self.readings[stamps[0]][1]
+        return last, (last - before) / (stamps[-1] - stamps[0]) if len(stamps) > 1 else np.zeros(len(last))
 
 
 def replayed(bag: Bag, encoder: Encoder, contract: Contract) -> Replay:

@@ -81,7 +81,7 @@ def _lines(result: ReplayResult, name: str, strip: bool) -> list[str]:
             "time of a plan, s, median": float(np.median([one.seconds for one in plans])),
         }
         lines += ["## What would have been planned", "", f"{len(plans)} plans, each toward the frame that came later.", ""]
-        limits = sorted({limit for one in plans for limit in one.limits})
+        limits = sorted({limit for one in plans for limit in one.limits or ()})
         lines += table(("", "measured"), [(words, "none moved" if value is None else f"{value:.2f}") for words, value in shown.items()])
         lines += [f"Limits that would have cut: {', '.join(limits) or 'none'}.", ""]
     cut = "not recorded" if result.guard_cut is None else f"{result.guard_cut:.1%}"

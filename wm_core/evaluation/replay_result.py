@@ -52,7 +52,8 @@ class Prediction:
 class Compared:
     """A plan's first step beside what was done then: cosine and ratio of the ways (None: hardly any); `imagined`: the plan's cost.
 
-    `left`: the share of the planned way that the guard would have let through, and `limits`: those that would have cut it.
+    `left`: the share of the planned way that the guard would have let through, and `limits`: those that would have cut it; None: it would
+    not have armed the arm where it was.
     """
 
     time: float
@@ -63,7 +64,7 @@ class Compared:
     imagined: float
     seconds: float
     left: float | None
-    limits: tuple[str, ...]
+    limits: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class ReplayResult:
     @property
     def planned_cut(self) -> float | None:
         """Share of the plans whose first step a limit of the guard would have cut."""
-        return float(np.mean([len(one.limits) > 0 for one in self.plans])) if self.plans else None
+        asked = [len(one.limits) > 0 for one in self.plans if one.limits is not None]
+        return float(np.mean(asked)) if asked else None
 
     @property
     def planned_left(self) -> float | None:
@@ -244,8 +246,8 @@ def _compared(
     planner, search = planning.config, planning.search
     step = search.bounds.seconds
     now, later = history.reading_at(frame.stamp), history.reading_at(frame.stamp + step)
-    joints = replay.joints_at(frame.stamp)
-    if now is None or later is None or joints is None:
+    told = replay.told_at(frame.stamp)
+    if now is None or later is None or told is None:
         replay.miss("a plan without the guard's word of where the arm was")
         return None
     encoder = replay.encoder
@@ -254,7 +256,7 @@ def _compared(
     evaluator.see(history.until(frame.stamp).seen(planner.frames, step, NONE))
     before = np.array([*np.zeros(6), now.gripper])
     try:
-        problem = Problem(ToolState(now.pose[:3, 3], now.pose[:3, :3], now.gripper, joints), before, evaluator.distance())
+        problem = Problem(ToolState(now.pose[:3, 3], now.pose[:3, :3], now.gripper, told[0]), before, evaluator.distance())
     except PlanningError:
         replay.miss("a plan whose goal is the frame it begins with")
         return None
@@ -263,8 +265,11 @@ def _compared(
     done = action_row(now.pose, later.pose, later.gripper)
     took = time.perf_counter() - began
     cosine, ratio = _alike(plan.actions[0, :3], done[:3])
-    let = guarded_step(planning.guard, joints, replay.velocity_at(frame.stamp), plan.actions[0], step)
-    return Compared(frame.stamp, _row(plan.actions[0]), _row(done), cosine, ratio, float(plan.cost), took, let.left, let.limits)
+    let = guarded_step(planning.guard, *told, plan.actions[0], step)
+    if let is None:
+        replay.miss("a plan from where the guard would not have armed the arm")
+    left, limits = (None, None) if let is None else (let.left, let.limits)
+    return Compared(frame.stamp, _row(plan.actions[0]), _row(done), cosine, ratio, float(plan.cost), took, left, limits)
 
 
 def _alike(planned: Array, done: Array) -> tuple[float | None, float | None]:
