@@ -34,7 +34,7 @@ class Exporting:
         faulty = status is not None and status > 0
         if running or now - self._started < (LATER if faulty else AGAIN):
             return ""
-        if not self.pending() and not any((self._root / "labels").glob("[0-9]*.json")):
+        if not self.pending() and not any((self._root / journal.LABELS).glob("[0-9]*.json")):
             return ""
         self._started = now
         self._start()

@@ -131,27 +131,32 @@ def journals(root: Path) -> list[Journal]:
     return [read(folder) for folder in folders(root) if (folder / STATE).is_file()]
 
 
+Written = tuple[int, int]
+"""Number of a file on its disk, and when it was written (ns)."""
+
+
 class States:
-    """The states of all journals, for who asks often: a file is read again only when it has changed."""
+    """The states of all journals, for who asks often: a file is read again only when another has taken its place."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._known: dict[Path, tuple[int, str]] = {}
+        self._known: dict[Path, tuple[Written, str]] = {}
 
     def count(self, state: str) -> int:
         """How many journals are in this state now."""
         self._known = {folder: self._state(folder) for folder in folders(self._root)}
         return sum(known == state for _, known in self._known.values())
 
-    def _state(self, folder: Path) -> tuple[int, str]:
-        """When its file was written (ns), and the state; an empty one where there is no file that can be read."""
+    def _state(self, folder: Path) -> tuple[Written, str]:
+        """Which file it is, and the state; an empty one where there is no file that can be read."""
         try:
-            written = (folder / STATE).stat().st_mtime_ns
+            told = (folder / STATE).stat()
+            written = told.st_ino, told.st_mtime_ns
             if folder in self._known and self._known[folder][0] == written:
                 return self._known[folder]
             return written, str(json.loads((folder / STATE).read_text(encoding="utf-8"))["state"])
         except (OSError, ValueError, KeyError, TypeError):
-            return 0, ""
+            return (0, 0), ""
 
 
 def folders(root: Path) -> list[Path]:
