@@ -69,12 +69,13 @@ def main() -> int:
         dataset, files = folder / "set", {"config_file": str(contract(folder)), "robot_file": str(robot(folder))}
         exporter = Lock(journal.root_of(dataset), "exporter")
         system = ArmSystem(folder)
-        source = started(system, folder, SIDE, SIDE)
+        sources = started(system, folder, SIDE, SIDE)
         try:
             heard = {topic: system.observer.hear(kind, topic) for topic, kind in TOPICS.items()}
             runs = [killed_once(system, files, dataset, heard, generator.uniform(0.05, 1.5)) for _ in range(chosen.kills)]
         finally:
-            source.end(signal.SIGKILL)  # nothing of it is to be kept, and rclpy takes polite signals for itself
+            for source in sources:
+                source.end(signal.SIGKILL)  # nothing of it is to be kept, and rclpy takes polite signals for itself
             system.close()
             exporter.release()
         journal.salvage(journal.root_of(dataset))

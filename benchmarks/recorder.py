@@ -35,11 +35,11 @@ from ros_process import CONFIG, RosProcess, descendants
 from sensor_msgs.msg import Image, JointState
 
 from wm_core import configuration
-from wm_core.data import journal
+from wm_core.data import alignment, journal
 from wm_core.data.bag import Bag
 from wm_core.data.recording import recorded
 from wm_core.data.recording_config import Contract, RecordingConfig
-from wm_core.data.recording_layout import TOLD
+from wm_core.data.recording_layout import STATE, TOLD
 from wm_core.simulation import arm
 from wm_ros.msg import RecorderStatus
 from wm_ros.srv import RecordEpisode
@@ -53,12 +53,10 @@ REQUEST = RecordEpisode.Request
 SERVICE = "/record_lerobot/record"
 
 
-def send(width: int, height: int) -> None:
-    """Publish until the process is ended; a message's number is its frame_id."""
+def send(source: str, width: int, height: int) -> None:
+    """Publish one source's topics until the process is ended; a message's number is its frame_id."""
     rclpy.init()
-    node = Node("source")
-    data = array.array("B")
-    data.frombytes(np.random.default_rng(0).integers(0, 255, width * height * 3, np.uint8).tobytes())
+    node = Node(source)
 
     def repeat(publisher, message, rate):
         numbers = iter(range(10**9))
@@ -70,21 +68,25 @@ def send(width: int, height: int) -> None:
 
         node.create_timer(1.0 / rate, publish)
 
-    for name in CAMERAS:
+    if source in CAMERAS:
+        data = array.array("B")
+        data.frombytes(np.random.default_rng(0).integers(0, 255, width * height * 3, np.uint8).tobytes())
         picture = Image(width=width, height=height, step=width * 3, encoding="rgb8", data=data)
-        repeat(node.create_publisher(Image, f"camera/{name}/image_raw", QoSProfile(depth=30)), picture, IMAGES)
-    state = JointState(name=list(arm.JOINTS), position=[float(angle) for angle in arm.HOME])
-    for topic in ("joint_states", WORD):
-        repeat(node.create_publisher(JointState, topic, QoSProfile(depth=200)), copy.deepcopy(state), STATES)
+        repeat(node.create_publisher(Image, f"camera/{source}/image_raw", QoSProfile(depth=30)), picture, IMAGES)
+    else:
+        state = JointState(name=list(arm.JOINTS), position=[float(angle) for angle in arm.HOME])
+        for topic in ("joint_states", WORD):
+            repeat(node.create_publisher(JointState, topic, QoSProfile(depth=200)), copy.deepcopy(state), STATES)
     try:
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         node.destroy_node()
 
 
-def started(system: ArmSystem, folder: Path, width: int, height: int) -> RosProcess:
-    """The source of all messages, as a process that is served before others as the nodes of tests are: its gaps are not the recorder's."""
-    return RosProcess([sys.executable, __file__, "--send", str(width), str(height)], system.domain, folder / "source.log")
+def started(system: ArmSystem, folder: Path, width: int, height: int) -> list[RosProcess]:
+    """The sources as on a robot, a process for each camera and one for the arm, served before others as the nodes of tests are."""
+    words = [sys.executable, __file__, str(width), str(height), "--send"]
+    return [RosProcess([*words, one], system.domain, folder / f"{one}.log") for one in (*CAMERAS, "arm")]
 
 
 def contract(folder: Path) -> Path:
@@ -137,28 +139,40 @@ def losses(capture: Path) -> dict[str, tuple[int, int]]:
 
 
 def aligned(capture: Path, agreed: Path) -> bool:
-    """Print how old what the rows show is, and how long they last beside the recording."""
+    """Print how far from a row's moment what it shows was taken, and how long the rows last beside the recording."""
     bag = Bag(capture)
     made = recorded(bag, Contract(configuration.read(RecordingConfig, agreed), arm.urdf(), "base_link", "tool0"), "none").episode
-    ages = {name: made.ages[name] for name in (*made.images, TOLD)}
-    stamps = [heard.stamp for heard in bag.messages([f"/camera/{CAMERAS[0]}/image_raw"])]
-    error = abs((made.stamps[-1] - made.stamps[0]) - (stamps[-1] - stamps[0]))
+    stamps: dict[str, list[float]] = {}
+    for heard in bag.messages():
+        stamps.setdefault(heard.topic, []).append(heard.stamp)
+    # A row's picture and measured joints are the newest ones; where the guard told the arm to be lies between its words before and after.
+    ages = {name: made.ages[name] for name in (*made.images, STATE)} | {TOLD: _nearest(np.array(stamps[WORD]), made.stamps)}
     for name, values in ages.items():
-        print(f"{name}: age of what a row shows p50 {1e3 * np.median(values):.1f}, p99 {1e3 * np.percentile(values, 99):.1f} ms")
-    print(f"{len(made)} rows, {1e3 * error:.1f} ms longer or shorter than the recording")
-    bars = {name: OLDEST_STATE if name == TOLD else OLDEST_PICTURE for name in ages}
+        print(f"{name}: away from the row's moment p50 {1e3 * np.median(values):.1f}, p99 {1e3 * np.percentile(values, 99):.1f} ms")
+    bars = {name: OLDEST_PICTURE if name in made.images else OLDEST_STATE for name in ages}
     young = all(values.min() >= 0.0 and np.percentile(values, 99) <= bars[name] for name, values in ages.items())
+    # The recording begins when every stream has spoken; each row lasts one period.
+    lasted = stamps[f"/camera/{CAMERAS[0]}/image_raw"][-1] - max(of_one[0] for of_one in stamps.values())
+    error = abs(len(made) / IMAGES - lasted)
+    print(f"{len(made)} rows, {1e3 * error:.1f} ms longer or shorter than the recording")
     return young and error <= 1.0 / IMAGES
 
 
-def deaths(system: ArmSystem, source: int, count: int) -> bool:
-    """Stop the source `count` times within an episode; print how long it takes until the recorder says that something is silent."""
+def _nearest(stamps: alignment.Times, rows: alignment.Times) -> alignment.Times:
+    """How far from each row the nearest of growing stamps is, s."""
+    after = np.clip(np.searchsorted(stamps, rows), 1, len(stamps) - 1)
+    return np.minimum(np.abs(stamps[after] - rows), np.abs(stamps[after - 1] - rows))
+
+
+def deaths(system: ArmSystem, sources: list[RosProcess], count: int) -> bool:
+    """Stop one source after the other, `count` times within an episode; print how long it takes until the recorder says what is silent."""
     heard: list[RecorderStatus] = system.observer.hear(RecorderStatus, "/record_lerobot/status")
     system.observer.until(lambda: ask(system, REQUEST.START, []).success, "an episode", 40.0)
     delays = []
     for number in range(count):
         system.pause(1.0 + 0.037 * number)  # at every phase of the recorder's own clock
         heard.clear()
+        source = sources[number % len(sources)].pid
         os.kill(source, signal.SIGSTOP)
         died = time.monotonic()
         system.observer.until(lambda: any("silent" in status.text for status in heard), "word of the silence")
@@ -197,19 +211,21 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the episode (default 10; 33 GB of disk)")
     parser.add_argument("--folder", help="where the episode is written (default: the system's place for temporary files)")
     parser.add_argument("--deaths", type=int, default=20, help="how often the source is stopped afterwards (default 20)")
-    parser.add_argument("--send", type=int, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--send", choices=(*CAMERAS, "arm"), help=argparse.SUPPRESS)
+    parser.add_argument("size", type=int, nargs="*", default=[WIDTH, HEIGHT], help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.send:
-        send(*chosen.send)
+        send(chosen.send, *chosen.size)
         return 0
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
         system = ArmSystem(Path(folder))
-        source = started(system, Path(folder), WIDTH, HEIGHT)
+        sources = started(system, Path(folder), WIDTH, HEIGHT)
         try:
             reached = measure(system, Path(folder), 60.0 * chosen.minutes)
-            return 0 if deaths(system, source.pid, chosen.deaths) and reached else 1
+            return 0 if deaths(system, sources, chosen.deaths) and reached else 1
         finally:
-            source.end(signal.SIGKILL)  # nothing of it is to be kept, and rclpy takes polite signals for itself
+            for source in sources:
+                source.end(signal.SIGKILL)  # nothing of it is to be kept, and rclpy takes polite signals for itself
             # The exporter is to outlive a recorder, but not the folder of this one.
             exporters = descendants(system.processes["record_lerobot"].pid) if "record_lerobot" in system.processes else []
             system.close()

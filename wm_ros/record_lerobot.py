@@ -24,7 +24,7 @@ from wm_ros.msg import RecorderStatus
 from wm_ros.srv import RecordEpisode
 
 DATASET = "recordings/episodes"
-WATCH, STATUS, KEYS = 0.2, 0.5, 0.05  # s
+WATCH, STATUS, KEYS = 0.1, 0.5, 0.05  # s
 
 
 class RecordLerobot(WmNode[RecordingConfig]):

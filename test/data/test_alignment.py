@@ -38,6 +38,35 @@ def test_rows_grow_show_no_future_and_show_a_frame_at_its_own_time(gaps: list[fl
     assert np.all(rows[~fresh] == due[~fresh])
 
 
+@given(GAPS, st.lists(GAPS, max_size=2), RATES, st.floats(0.0, alignment.TOGETHER))
+def test_rows_that_wait_for_other_cameras_grow_too_and_wait_no_longer_than_they_may(
+    gaps: list[float], others: list[list[float]], fps: float, share: float
+) -> None:
+    patience = share / fps
+    stamps, beside = stamps_of(gaps), [stamps_of(one) for one in others]
+    due = alignment.ticks(stamps[0], stamps[-1], fps)
+    alone, before = alignment.frame_rows(stamps, due, fps)
+    chosen, rows = alignment.frame_rows(stamps, due, fps, beside, patience)
+    assert np.array_equal(chosen, alone), "waiting changes no row's frame"
+    assert np.all(np.diff(rows) > 0.0)
+    waited = rows - before
+    assert np.all((waited >= 0.0) & (waited <= patience + 1e-9))
+    taken = np.concatenate([*beside, [np.inf]])
+    assert all(row in taken for row in rows[waited > 0.0]), "a row waits for a frame, and no longer"
+
+
+@given(st.floats(-0.0333, 0.0333), st.integers(0, 9))
+def test_no_picture_of_two_equal_cameras_is_older_than_three_quarters_of_a_period(phase: float, seed: int) -> None:
+    draw, period = np.random.default_rng(seed), 1 / 30.0
+    left, right = (np.arange(300) * period + shift + draw.uniform(0.0, 2e-4, 300) for shift in (0.0, phase))
+    due = alignment.ticks(left[1], left[-2], 30.0)
+    chosen, rows = alignment.frame_rows(left, due, 30.0, [right], alignment.TOGETHER * period)
+    for stamps, shown in ((left, chosen), (right, alignment.newest(right, rows))):
+        ages = alignment.ages(stamps, shown, rows)
+        assert ages.min() >= 0.0
+        assert ages.max() <= (1.0 - alignment.TOGETHER) * period + 3e-4
+
+
 @given(GAPS, GAPS)
 def test_the_newest_that_is_not_later_is_taken(gaps: list[float], others: list[float]) -> None:
     stamps, rows = stamps_of(gaps), stamps_of(others)

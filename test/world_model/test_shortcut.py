@@ -215,6 +215,15 @@ def test_trap_09_one_step_can_be_labelled_drawn_and_embedded() -> None:
     assert (drawn.step == 0).any()
 
 
+@pytest.mark.parametrize("distribution", ["mostly_finest", "uniform"])
+def test_a_step_that_is_never_sampled_with_is_not_learned(distribution: str) -> None:
+    config = small_config(single_step="mean", step_distribution=distribution).objective
+    drawn = draw_labels((64, 64), SCHEDULE, config, torch.Generator().manual_seed(0))
+    assert set(drawn.step.unique().tolist()) == {1, 2, 3, 4, 5, 6}, (
+        "one step is sampled with the finest label, and no more with the largest"
+    )
+
+
 @pytest.mark.parametrize("steps", [0, 3, 128, -4])
 def test_steps_without_a_label_are_refused(steps: int) -> None:
     with pytest.raises(WorldModelError, match="powers of two"):

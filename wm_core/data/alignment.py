@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from wm_core.data.errors import EpisodeError
 
 Times = NDArray[np.float64]
 Indices = NDArray[np.int64]
+TOGETHER = 0.25  # share of a camera's period: frames that others take this much later belong to its frame
 EARLY = 0.25  # share of a row: a frame that comes this much after its row is due still is that row's
 
 
@@ -26,16 +28,25 @@ def newest(stamps: Times, rows: Times) -> Indices:
     return np.searchsorted(stamps, rows, side="right") - 1
 
 
-def frame_rows(stamps: Times, due: Times, fps: float) -> tuple[Indices, Times]:
+def frame_rows(stamps: Times, due: Times, fps: float, others: Sequence[Times] = (), patience: float = 0.0) -> tuple[Indices, Times]:
     """For each row the frame it shows, and when the row is true (s): when a frame was taken that no row before shows, else when it is due.
 
-    All other streams are read at that time, so that a row's picture and state are of one moment.
+    All other streams are read at that time, so that a row's picture and state are of one moment. What `others` took within `patience` (s,
+    at most TOGETHER / fps) after the frame is waited for: cameras that are triggered together have stamps that differ by a little, either
+    way.
     """
     chosen = newest(stamps, due + EARLY / fps)
     if chosen[0] < 0:
         raise EpisodeError("the first row has no frame", allowed="a clock that begins when every camera has one")
     fresh = np.diff(chosen, prepend=-1) > 0
-    return chosen, np.where(fresh, stamps[chosen], due)
+    return chosen, np.where(fresh, _complete(stamps, others, patience)[chosen], due)
+
+
+def _complete(stamps: Times, others: Sequence[Times], patience: float) -> Times:
+    """When each frame and those that belong to it were taken (s), always before the next frame."""
+    until = np.minimum(stamps + patience, np.append(np.nextafter(stamps[1:], -np.inf), np.inf))
+    within = [np.append(other, -np.inf)[newest(other, until)] for other in others]
+    return np.max([stamps, *within], axis=0)
 
 
 def ages(stamps: Times, chosen: Indices, rows: Times) -> Times:

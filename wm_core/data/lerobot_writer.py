@@ -23,7 +23,7 @@ from wm_core.data.episode import Episode, Frames
 from wm_core.data.errors import DatasetError, EpisodeError
 from wm_core.data.storage import writing
 
-STATISTICS_SIDE = 75  # pixels, of the longer side of what a large picture is thinned to
+STATISTICS_SIDE = 48  # pixels, of the longer side of what pictures of twice that and more are thinned to for their statistics
 STAMP, AGE, VALID = "stamp", "age", "valid"
 
 
@@ -167,7 +167,7 @@ def _patient(dataset: Any) -> Any:
 def _package() -> Any:
     """The package's class of datasets, without bars and messages, and with statistics that large pictures can afford.
 
-    Those of 160 x 120 pixels of every picture cost as much as its codec; those of a quarter of them say the same.
+    Those of 160 x 120 pixels of every picture cost as much as its codec; those of a tenth of them say the same.
     """
     import av.logging
     import datasets
@@ -176,7 +176,8 @@ def _package() -> Any:
     av.logging.set_libav_level(av.logging.ERROR)
     datasets.disable_progress_bars()
     if not isinstance(compute_stats.auto_downsample_height_width, partial):
-        compute_stats.auto_downsample_height_width = partial(compute_stats.auto_downsample_height_width, target_size=STATISTICS_SIDE)
+        thin = partial(compute_stats.auto_downsample_height_width, target_size=STATISTICS_SIDE, max_size_threshold=2 * STATISTICS_SIDE)
+        compute_stats.auto_downsample_height_width = thin
     return LeRobotDataset
 
 

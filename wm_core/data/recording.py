@@ -161,7 +161,9 @@ class _Rows:
         last = max(self._tracks[camera.name].stamps[-1] for camera in cameras)
         main = self._tracks[cameras[0].name].times
         first = main[np.searchsorted(main, max(begun) - 1e-9)] if max(begun) <= main[-1] else main[-1] + 1.0
-        shown, rows = alignment.frame_rows(main, alignment.ticks(float(first), last, config.fps), config.fps)
+        others = [self._tracks[camera.name].times for camera in cameras[1:]]
+        patience = alignment.TOGETHER / max(config.fps, cameras[0].rate)
+        shown, rows = alignment.frame_rows(main, alignment.ticks(float(first), last, config.fps), config.fps, others, patience)
         images, sizes = {}, {}
         again = partial(bag.messages, trusted=True)
         reel = Reel(again, [self._topics[camera.name] for camera in cameras])

@@ -28,11 +28,11 @@ def stage_at(step: int, config: TrainConfig) -> Stage:
 
 
 def world_model_at(step: int, config: TrainConfig) -> WorldModelConfig:
-    """The model and its objective with the biases of the stage."""
+    """The model and its objective with what the stage changes."""
     stage = stage_at(step, config)
-    biases = {"tau_min": stage.tau_min, "tau_max": stage.tau_max, "tau_power": stage.tau_power}
-    given = {name: value for name, value in biases.items() if value is not None}
-    return WorldModelConfig(config.model, replace(config.objective, **given))  # type: ignore[arg-type]
+    names = ("tau_min", "tau_max", "tau_power", "bootstrap_fraction")
+    given = {name: value for name in names if (value := getattr(stage, name)) is not None}
+    return WorldModelConfig(config.model, replace(config.objective, **given))
 
 
 def generator_of(seed: int, batch: int, device: torch.device) -> torch.Generator:

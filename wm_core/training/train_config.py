@@ -64,7 +64,7 @@ class OptimiserConfig:
 
 @dataclass(frozen=True)
 class Stage:
-    """What holds from a step on until the next stage; a bias of tau that is left out is the objective's."""
+    """What holds from a step on until the next stage; what is left out is as the objective says."""
 
     from_step: int = setting("first step of the stage", low=0, high=100_000_000)
     frames: tuple[int, ...] = setting("lengths that clips are cut to, drawn anew for every batch", low=2, high=4096)
@@ -72,6 +72,7 @@ class Stage:
     tau_min: float | None = setting("lower end of the signal level's draw", low=0.0, high=1.0, default=None)
     tau_max: float | None = setting("upper end of the signal level's draw", low=0.0, high=1.0, default=None)
     tau_power: float | None = setting("bias of the draw toward clean", low=0.1, high=20.0, default=None)
+    bootstrap_fraction: float | None = setting("share of frames that learn a coarse step", low=0.0, high=1.0, default=None)
 
     def __post_init__(self) -> None:
         if not self.frames or self.horizon >= min(self.frames):

@@ -105,11 +105,12 @@ def draw_labels(
 def _draw_step(shape: tuple[int, int], schedule: Schedule, config: ObjectiveConfig, generator: torch.Generator) -> Tensor:
     finest, device = schedule.finest_step, generator.device
     rows = teacher_rows(shape[0], config)
+    coarsest = 1 if config.single_step == "mean" else 0  # then nothing is ever sampled with the step of size 1, see step_of
     if config.step_distribution == "uniform":
-        step = torch.randint(0, finest + 1, shape, generator=generator, device=device)
+        step = torch.randint(coarsest, finest + 1, shape, generator=generator, device=device)
     else:
         coarse = torch.rand(shape, generator=generator, device=device) < config.bootstrap_fraction * shape[0] / rows
-        step = torch.randint(0, finest, shape, generator=generator, device=device)
+        step = torch.randint(coarsest, finest, shape, generator=generator, device=device)
         step = torch.where(coarse, step, finest)
     step[rows:] = finest
     return step
