@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -29,8 +30,12 @@ class ToolMotion:
         if elapsed >= self.duration:
             return self.goal
         share = max(elapsed, 0.0) / self.duration
-        difference = share * rotation.pose_error(self.goal, self.start)
+        difference = share * self._way
         return rotation.pose(self.start[:3, 3] + difference[:3], rotation.matrix(difference[3:]) @ self.start[:3, :3])
+
+    @cached_property
+    def _way(self) -> Array:
+        return rotation.pose_error(self.goal, self.start)
 
     def extended(self, now: float, goal: Array, duration: float) -> ToolMotion:
         """The motion from the pose commanded `now` to a further `goal`: what was still to be done is done within `duration` too."""
