@@ -98,6 +98,29 @@ def test_it_trains_goes_on_and_tells_labelled_from_unlabelled(run: Train, tmp_pa
     assert list((tmp_path / "out" / "tensorboard").iterdir())
 
 
+def test_another_training_begins_with_the_averaged_weights_and_keeps_the_statistics(run: Train, laboratory: Path, tmp_path: Path) -> None:
+    run("run.steps=3")
+    before = checkpoint.load(checkpoint.newest(tmp_path / "out"))
+    still = ("run.steps=1", "run.seed=5", "optimiser.learning_rate=0.000000001", "data.statistics_batches=1", "optimiser.kind=adamw")
+    train(laboratory / "train.yaml", still, tmp_path / "on", False, False, lambda line: None, start=tmp_path / "out")
+    after = checkpoint.load(checkpoint.newest(tmp_path / "on"))
+    assert after.provenance.step == 1
+    assert after.statistics.keys() == before.statistics.keys()
+    for name, kept in before.statistics.items():
+        assert torch.equal(after.statistics[name].mean, kept.mean)
+    for name, weights in before.ema.items():
+        assert torch.allclose(after.ema[name], weights, atol=1e-6), name
+
+
+def test_a_training_does_not_begin_with_the_weights_of_another_encoder(run: Train, laboratory: Path, tmp_path: Path) -> None:
+    run("run.steps=1")
+    save_encoder(laboratory / "stranger", seed=1)
+    changed = ("run.steps=1", "data.encoder=stranger")
+    with pytest.raises(CheckpointError, match="trained on another encoder"):
+        train(laboratory / "train.yaml", changed, tmp_path / "on", False, False, lambda line: None, start=tmp_path / "out")
+    assert not (tmp_path / "on").exists()
+
+
 def test_a_cache_is_filled_once(run: Train, laboratory: Path) -> None:
     run("run.steps=1")
     files = {path: path.stat().st_mtime_ns for path in (laboratory / "tokens").rglob("*.tokens")}

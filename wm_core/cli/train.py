@@ -15,6 +15,7 @@ def add(verbs: Any) -> None:
     add_config(parser, "train_embedded.yaml", "what to train; train_full.yaml is the large one")
     parser.add_argument("--out", type=Path, default=Path("out/train"), help="directory of checkpoints and metrics (default: out/train)")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint there")
+    parser.add_argument("--start", type=Path, help="checkpoint whose averaged weights it begins with, for a training with other settings")
     parser.add_argument("--dry-run", action="store_true", help="say what will be read and what it will cost, and stop")
     add_overrides(parser, "run.steps=2000")
     parser.set_defaults(run=run)
@@ -24,5 +25,5 @@ def run(chosen: argparse.Namespace) -> int:
     """Also what each process of torchrun runs."""
     from wm_core.training.train import train
 
-    train(config_of(chosen), chosen.overrides, chosen.out, chosen.resume, chosen.dry_run, say=print)
+    train(config_of(chosen), chosen.overrides, chosen.out, chosen.resume, chosen.dry_run, print, chosen.start)
     return 0

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,6 +38,7 @@ from wm_core.world_model.world_model import WorldModel, directory
 
 Say = Callable[[str], None]
 FILE = "evaluation.json"
+SPARE = 1.1  # clips that are drawn for bands, beyond those that are needed: not every half of the episodes has its half of the clips
 PROBED = (1, 5, 10, 20)  # horizons at which states are read from imagined frames
 
 
@@ -197,15 +199,16 @@ def _sampling(bench: _Bench, clips: HeldOut) -> SamplingSteps:
 def _calibration(bench: _Bench) -> CalibrationResult | None:
     """Bands from half of the episodes, coverage on the other half and on shifted sets; None where there are too few clips."""
     own, model = bench.config.calibration, bench.model
-    clips = bench.labelled.clips(bench.request(2 * own.clips, own.context, own.horizon), bench.skipped.append)
-    one, other = calibration.halves(clips.episodes, bench.config.seed)
+    drawn = bench.labelled.clips(bench.request(round(SPARE * 2 * own.clips), own.context, own.horizon), bench.skipped.append)
+    one, other = (half[: own.clips] for half in calibration.halves(drawn.episodes, bench.config.seed))
     if min(len(one), len(other)) < calibration.fewest(own.coverage):
-        bench.say(f"no bands: {len(clips)} clips are too few")
+        bench.say(f"no bands: {len(drawn)} clips are too few")
         return None
+    clips = drawn.part(np.concatenate([one, other]))
     draw = Draw(own.seeds, own.steps, model.grids[-min(own.grid, len(model.grids))])
     errors = imagined.measure(model, clips, recorded(clips), draw)
-    bands, widths = calibration.fit(errors.part(one), draw, clips.context, model.hash, own.coverage)
-    test = calibration.covered("held out", bands, errors.part(other))
+    bands, widths = calibration.fit(errors.part(np.arange(len(one))), draw, clips.context, model.hash, own.coverage)
+    test = calibration.covered("held out", bands, errors.part(np.arange(len(one), len(clips))))
     return CalibrationResult(bands, widths, test, _shifted(bench, draw, bands))
 
 

@@ -12,22 +12,30 @@ from wm_core.training import clips, dry_run, train_config
 from wm_core.training.clips import LatentClips
 from wm_core.training.distributed import Processes, joined
 from wm_core.training.errors import TrainingError
-from wm_core.training.token_source import Datasets, PatchEncoder, open_datasets, open_encoder
+from wm_core.training.token_source import PatchEncoder, open_datasets, open_encoder
 from wm_core.training.train_config import TrainConfig
 from wm_core.training.trainer import Trainer
+from wm_core.world_model import checkpoint
 from wm_core.world_model.checkpoint import Provenance
+from wm_core.world_model.world_model import directory
 
 Say = Callable[[str], None]
 
 
-def train(path: Path, overrides: Sequence[str], folder: Path, resume: bool, dry: bool, say: Say) -> None:
-    """Train what the YAML at `path` describes into `folder`, or with `dry` say what that would cost and write no checkpoint."""
+def train(path: Path, overrides: Sequence[str], folder: Path, resume: bool, dry: bool, say: Say, start: Path | None = None) -> None:
+    """Train what the YAML at `path` describes into `folder`, or with `dry` say what that would cost and write no checkpoint.
+
+    It begins with the averaged weights of the checkpoint `start`, or the newest in it, if one is given, and keeps its statistics.
+    """
+    begun = checkpoint.load(directory(start)) if start else None
     config = train_config.read(path, overrides)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     with joined(config.run.device) as processes:
         encoder = open_encoder(config.data, path.parent, processes.device)
         _check_encoder(config, encoder)
+        if begun is not None:
+            begun.require_encoder(encoder.name, encoder.hash)
         datasets = open_datasets(config.data, path.parent, encoder)
         if processes.first:
             for line in dry_run.describe(config, datasets):
@@ -37,14 +45,13 @@ def train(path: Path, overrides: Sequence[str], folder: Path, resume: bool, dry:
             return
         for line in datasets.fill(lambda plan: say(plan.text()) if plan.frames else None):
             say(f"skipped {line}")
-        _trainer(config, datasets, encoder, processes, folder, resume).run()
-
-
-def _trainer(config: TrainConfig, datasets: Datasets, encoder: PatchEncoder, processes: Processes, folder: Path, resume: bool) -> Trainer:
-    statistics = clips.measure(datasets.source(config.run.batch), config.data.statistics_batches)
-    source = datasets.source(config.run.batch, processes.rank, processes.world)
-    provenance = Provenance(encoder.name, encoder.hash, data_hash=datasets.hash(), git_revision=_revision())
-    return Trainer(config, source, statistics, provenance, folder, processes, resume)
+        if begun is not None:
+            statistics = dict(begun.statistics)
+        else:
+            statistics = clips.measure(datasets.source(config.run.batch), config.data.statistics_batches)
+        source = datasets.source(config.run.batch, processes.rank, processes.world)
+        provenance = Provenance(encoder.name, encoder.hash, data_hash=datasets.hash(), git_revision=_revision())
+        Trainer(config, source, statistics, provenance, folder, processes, resume, begun).run()
 
 
 def _say_cost(config: TrainConfig, processes: Processes, folder: Path, say: Say) -> None:
