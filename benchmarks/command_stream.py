@@ -4,7 +4,7 @@
 
 Brings up the launch file and pursues one goal picture after the other, with a tolerance that is never reached, at most 20 s each. Counted
 are the 0.1 s ticks between the first and the last command of a goal that had no command. A plan's first command comes at the tick it was
-made for, which is at most the longest of the last plans after it was begun.
+made for, which is at most the longest of the last plans after it was begun. Ends with a status other than 0 when a tick had no command.
 """
 
 import argparse
@@ -99,6 +99,7 @@ def main():
     print(f"ticks without a command: {lost}; longest gap {longest:.3f} s")
     print("planning, s: p50 {:.3f}, p95 {:.3f}".format(*np.quantile(listener.planning, [0.5, 0.95])))
     print("newest frame to plan, s: p50 {:.3f}, p95 {:.3f}".format(*np.quantile(listener.ready, [0.5, 0.95])))
+    sys.exit(lost > 0)
 
 
 if __name__ == "__main__":
