@@ -57,8 +57,7 @@ def network(tokens, places, epochs, width):
             loss.backward()
             optimiser.step()
             schedule.step()
-    with torch.no_grad():
-        return lambda one: (model((one.flatten(1) - centre) / scale) * spread + middle).reshape(len(one), *places.shape[1:]).detach()
+    return torch.no_grad()(lambda one: (model((one.flatten(1) - centre) / scale) * spread + middle).reshape(len(one), *places.shape[1:]))
 
 
 def told(name, errors, episodes, names):

@@ -41,6 +41,41 @@ def test_mcap_and_sqlite_hold_the_same_messages(tmp_path: Path) -> None:
     assert ours[0].stamp == pytest.approx(START, abs=0.1)
 
 
+def unchunked(path: Path) -> Path:
+    """The same messages as a writer without chunks keeps them, each a record of its own."""
+    with path.open("wb") as file:
+        writer = McapWriter(file, use_chunking=False)
+        writer.start(profile="ros2")
+        channels: dict[str, int] = {}
+        for heard in HEARD:
+            if heard.topic not in channels:
+                channels[heard.topic] = writer.register_channel(heard.topic, "cdr", writer.register_schema(heard.kind, "ros2msg", b""))
+            stamp = round(heard.received * 1e9)
+            writer.add_message(channels[heard.topic], stamp, heard.data, stamp)
+        writer.finish()
+    return path
+
+
+def test_an_mcap_without_chunks_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    whole = unchunked(tmp_path / "a.mcap")
+    assert [h.data for h in Bag(whole).messages()] == [h.data for h in HEARD]
+    (tmp_path / "cut.mcap").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    bag = Bag(tmp_path / "cut.mcap")
+    found = [h.data for h in bag.messages()]
+    assert 0 < len(found) < len(HEARD)
+    assert found == [h.data for h in HEARD][: len(found)]
+    assert "breaks off" in bag.broken
+
+
+def test_a_bag_is_left_in_the_middle_and_read_again(tmp_path: Path) -> None:
+    bag = Bag(write_bag(tmp_path / "a.mcap", HEARD * 30))  # several chunks
+    some = bag.messages()
+    assert next(some).data == HEARD[0].data
+    some.close()  # type: ignore[attr-defined]
+    assert sum(1 for _ in bag.messages()) == 30 * len(HEARD)
+    assert not bag.broken
+
+
 def test_an_mcap_in_a_directory_of_its_own_is_a_bag(tmp_path: Path) -> None:
     write_bag(tmp_path / "bag" / "bag_0.mcap", HEARD)
     assert Bag(tmp_path / "bag").topic("joint_states") == "/joint_states"

@@ -94,6 +94,13 @@ def test_a_shifted_set_that_is_not_there_is_named(evaluation: Evaluation, said: 
     assert any("no shifted set camera" in line for line in said)
 
 
+def test_bands_and_their_test_rest_on_as_many_clips_as_were_asked_for(evaluation: Evaluation) -> None:
+    found = evaluation.calibration
+    assert found is not None
+    assert (found.calibration.clips, found.test.clips) == (20, 20)
+    assert found.calibration.episodes + found.test.episodes == EPISODES, "no episode is in both halves"
+
+
 def test_bands_and_verdict_lie_beside_the_weights_they_are_about(evaluation: Evaluation, checkpoint: Path) -> None:
     model = WorldModel.open(checkpoint)
     assert evaluation.calibration is not None

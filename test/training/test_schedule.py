@@ -32,12 +32,15 @@ def test_the_learning_rate_rises_then_falls_to_its_final_fraction() -> None:
 
 
 def test_a_stage_holds_until_the_next_and_biases_the_objective() -> None:
-    config = train_config(curriculum=(Stage(0, (4,)), Stage(5, (8,), tau_min=0.3, tau_power=2.0, bootstrap_fraction=0.5)))
+    config = train_config(
+        curriculum=(Stage(0, (4,)), Stage(5, (8,), tau_min=0.3, tau_power=2.0, bootstrap_factor=2.0), Stage(9, (8,), bootstrap_factor=50.0))
+    )
     assert [stage_at(step, config).frames for step in (0, 4, 5, 99)] == [(4,), (4,), (8,), (8,)]
     assert world_model_at(4, config).objective == OBJECTIVE
     biased = world_model_at(5, config).objective
     assert (biased.tau_min, biased.tau_max, biased.tau_power) == (0.3, OBJECTIVE.tau_max, 2.0)
     assert (OBJECTIVE.bootstrap_fraction, biased.bootstrap_fraction) == (0.25, 0.5)
+    assert world_model_at(9, config).objective.bootstrap_fraction == 1.0, "no more than all"
 
 
 @pytest.mark.parametrize("stages", [(), (Stage(1, (4,)),), (Stage(0, (4,)), Stage(0, (8,))), (Stage(0, (9,)),)])

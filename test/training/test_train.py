@@ -121,6 +121,15 @@ def test_a_training_does_not_begin_with_the_weights_of_another_encoder(run: Trai
     assert not (tmp_path / "on").exists()
 
 
+def test_a_start_of_another_shape_or_beside_a_resume_is_refused_before_anything_is_encoded(
+    run: Train, laboratory: Path, tmp_path: Path
+) -> None:
+    run("run.steps=1")
+    for overrides, resume, what in ((("model.mlp_hidden=32",), False, "not of the shape"), ((), True, "one of them")):
+        with pytest.raises(TrainingError, match=what):
+            train(laboratory / "train.yaml", overrides, tmp_path / "on", resume, True, lambda line: None, start=tmp_path / "out")
+
+
 def test_a_cache_is_filled_once(run: Train, laboratory: Path) -> None:
     run("run.steps=1")
     files = {path: path.stat().st_mtime_ns for path in (laboratory / "tokens").rglob("*.tokens")}

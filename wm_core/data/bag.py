@@ -158,18 +158,22 @@ def _compared(stream: IO[bytes], limit: int) -> Iterator[McapRecord]:
 
 def _parts(stream: IO[bytes], limit: int, pool: ThreadPoolExecutor) -> Iterator[Future[list[McapRecord]]]:
     """The records of each chunk, and each record outside of one; what broke the reading off is the last."""
-    try:
-        for record in StreamReader(stream, emit_chunks=True, validate_crcs=True, record_size_limit=limit).records:
-            if isinstance(record, Chunk):
-                yield pool.submit(breakup_chunk, record, True)
-            elif isinstance(record, Schema | Channel | Message):
-                alone: Future[list[McapRecord]] = Future()
-                alone.set_result([record])
-                yield alone
-    except BROKEN as error:
-        failed: Future[list[McapRecord]] = Future()
-        failed.set_exception(error)
-        yield failed
+    records = StreamReader(stream, emit_chunks=True, validate_crcs=True, record_size_limit=limit).records
+    while True:
+        part: Future[list[McapRecord]] = Future()
+        try:
+            record = next(records, None)
+        except BROKEN as error:
+            part.set_exception(error)
+            yield part
+            return
+        if record is None:
+            return
+        if isinstance(record, Chunk):
+            yield pool.submit(breakup_chunk, record, True)
+        elif isinstance(record, Schema | Channel | Message):
+            part.set_result([record])
+            yield part
 
 
 def _of_sqlite(file: Path, topics: Collection[str] | None) -> Iterator[Heard]:

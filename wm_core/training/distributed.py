@@ -56,6 +56,7 @@ def joined(device: str) -> Iterator[Processes]:
     distributed.init_process_group("nccl" if name == "cuda" else "gloo")
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size(), place)
+        distributed.barrier()  # nobody takes its connections down while another still uses them
     finally:
         distributed.destroy_process_group()
 

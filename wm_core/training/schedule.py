@@ -30,9 +30,9 @@ def stage_at(step: int, config: TrainConfig) -> Stage:
 def world_model_at(step: int, config: TrainConfig) -> WorldModelConfig:
     """The model and its objective with what the stage changes."""
     stage = stage_at(step, config)
-    names = ("tau_min", "tau_max", "tau_power", "bootstrap_fraction")
-    given = {name: value for name in names if (value := getattr(stage, name)) is not None}
-    return WorldModelConfig(config.model, replace(config.objective, **given))
+    given = {name: value for name in ("tau_min", "tau_max", "tau_power") if (value := getattr(stage, name)) is not None}
+    coarse = min(1.0, stage.bootstrap_factor * config.objective.bootstrap_fraction)
+    return WorldModelConfig(config.model, replace(config.objective, bootstrap_fraction=coarse, **given))
 
 
 def generator_of(seed: int, batch: int, device: torch.device) -> torch.Generator:

@@ -27,8 +27,8 @@ def train(path: Path, overrides: Sequence[str], folder: Path, resume: bool, dry:
 
     It begins with the averaged weights of the checkpoint `start`, or the newest in it, if one is given, and keeps its statistics.
     """
-    begun = checkpoint.load(directory(start)) if start else None
     config = train_config.read(path, overrides)
+    begun = _begun(config, start, resume)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     with joined(config.run.device) as processes:
@@ -51,7 +51,24 @@ def train(path: Path, overrides: Sequence[str], folder: Path, resume: bool, dry:
             statistics = clips.measure(datasets.source(config.run.batch), config.data.statistics_batches)
         source = datasets.source(config.run.batch, processes.rank, processes.world)
         provenance = Provenance(encoder.name, encoder.hash, data_hash=datasets.hash(), git_revision=_revision())
-        Trainer(config, source, statistics, provenance, folder, processes, resume, begun).run()
+        trainer = Trainer(config, source, statistics, provenance, folder, processes, resume, begun)
+        begun = None  # its weights are not needed twice
+        trainer.run()
+
+
+def _begun(config: TrainConfig, start: Path | None, resume: bool) -> checkpoint.Checkpoint | None:
+    """The checkpoint to begin with, which must be of the same shape."""
+    if start is None:
+        return None
+    if resume:
+        raise TrainingError("a training that goes on does not begin with other weights", got="resume and start", allowed="one of them")
+    begun = checkpoint.load(directory(start))
+    if begun.config.model != config.model:
+        mend = f"give the section `model` of {directory(start)}"
+        raise TrainingError(
+            "the model is not of the shape of what it is to begin with", got=config.model, allowed=str(begun.config.model), mend=mend
+        )
+    return begun
 
 
 def _say_cost(config: TrainConfig, processes: Processes, folder: Path, say: Say) -> None:

@@ -72,7 +72,7 @@ class Stage:
     tau_min: float | None = setting("lower end of the signal level's draw", low=0.0, high=1.0, default=None)
     tau_max: float | None = setting("upper end of the signal level's draw", low=0.0, high=1.0, default=None)
     tau_power: float | None = setting("bias of the draw toward clean", low=0.1, high=20.0, default=None)
-    bootstrap_fraction: float | None = setting("share of frames that learn a coarse step", low=0.0, high=1.0, default=None)
+    bootstrap_factor: float = setting("times as many frames learn a coarse step", low=0.0, high=100.0, default=1.0)
 
     def __post_init__(self) -> None:
         if not self.frames or self.horizon >= min(self.frames):
@@ -110,7 +110,7 @@ class TrainConfig:
     data: DataConfig = setting("where clips come from")
     run: RunConfig = setting("how long, on what, and what is written")
     curriculum: tuple[Stage, ...] = setting(
-        "stages in order; each has from_step, frames, and may have horizon, tau_min, tau_max, tau_power"
+        "stages in order; each has from_step, frames, and may have horizon, tau_min, tau_max, tau_power, bootstrap_factor"
     )
     optimiser: OptimiserConfig = setting("the optimiser and its schedule", default=OptimiserConfig())
     rollout_weight: float = setting("weight of the rollout loss in the stages that have a horizon", low=0.0, high=100.0, default=1.0)

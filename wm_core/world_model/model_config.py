@@ -112,6 +112,8 @@ class WorldModelConfig:
     def __post_init__(self) -> None:
         finest = self.model.finest_steps
         _require(self.objective.sampling_steps <= finest, "objective.sampling_steps", self.objective.sampling_steps, f"1 .. {finest}")
+        coarse = self.objective.single_step == "draw" or finest >= 4
+        _require(coarse, "model.finest_steps", finest, "4 and more where objective.single_step is mean, so that there is a coarse step")
 
 
 def _require(right: bool, key: str, got: object, allowed: str) -> None:
