@@ -22,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "ros"))
 
 from arm_system import ArmSystem
-from recorder import CAMERAS, REQUEST, WORD, ask, contract, losses, robot, started
+from recorder import CAMERAS, REQUEST, WORD, ask, contract, missing, robot, started, written
 from sensor_msgs.msg import Image, JointState
 
 from wm_core.data import journal
@@ -85,23 +85,24 @@ def main() -> int:
 def judged(root: Path, runs: list[tuple[int, dict[str, int]]]) -> int:
     """Print what is there of it all."""
     there = {one.number: one for one in journal.journals(root) if one.state == journal.FINISHED}
-    torn = {kept: losses(there[kept].capture) for kept, _ in runs if kept in there}
-    torn = {kept: gone for kept, found in torn.items() if (gone := {topic: count for topic, (_, count) in found.items() if count})}
+    whole = {kept: written(there[kept].capture) for kept, _ in runs if kept in there}
+    gaps = {kept: {topic: missing(numbers) for topic, (numbers, _) in found.items()} for kept, found in whole.items()}
+    torn = {kept: found for kept, found in gaps.items() if any(found.values())}
     lost = [kept for kept, _ in runs if kept not in there]
-    missing: dict[str, list[int]] = {topic: [] for topic in TOPICS}
+    behind: dict[str, list[int]] = {topic: [] for topic in TOPICS}
     unsalvaged = 0
     for kept, out in runs:
         begun = there.get(kept + 1)
         unsalvaged += begun is None
         last = newest(begun.capture) if begun else {}
         for topic, number in out.items():
-            missing[topic].append(max(0, number - last.get(topic, -1)))
+            behind[topic].append(max(0, number - last.get(topic, -1)))
     print(f"{len(runs)} kills: {len(lost)} of {len(runs)} kept episodes lost, {unsalvaged} episodes in progress not salvaged")
     print(f"{len(torn)} kept episodes have messages missing between others: {torn}")
-    for topic, counts in missing.items():
+    for topic, counts in behind.items():
         print(f"{topic}: at most {max(counts)} messages missing at the end of an episode in progress, {np.mean(counts):.2f} on average")
     bars = {topic: PICTURES if kind is Image else MESSAGES for topic, kind in TOPICS.items()}
-    return int(bool(lost) or bool(torn) or unsalvaged > 0 or any(max(missing[topic]) > bars[topic] for topic in TOPICS))
+    return int(bool(lost) or bool(torn) or unsalvaged > 0 or any(max(behind[topic]) > bars[topic] for topic in TOPICS))
 
 
 if __name__ == "__main__":

@@ -130,21 +130,24 @@ def ask(system: ArmSystem, command: int, times: list[float]) -> RecordEpisode.Re
     return answer
 
 
-def losses(capture: Path) -> dict[str, tuple[int, int]]:
-    """Per topic how many messages are there, and how many are missing between the first and the last."""
-    numbers: dict[str, list[int]] = {}
+def written(capture: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """Per topic the numbers and the stamps (s) of the messages in a journal."""
+    found: dict[str, tuple[list[int], list[float]]] = {}
     for heard in Bag(capture).messages():
-        numbers.setdefault(heard.topic, []).append(int(heard.message.header.frame_id))
-    return {topic: (len(seen), max(seen) - min(seen) + 1 - len(set(seen))) for topic, seen in numbers.items()}
+        numbers, stamps = found.setdefault(heard.topic, ([], []))
+        numbers.append(int(heard.message.header.frame_id))
+        stamps.append(heard.stamp)
+    return found
 
 
-def aligned(capture: Path, agreed: Path) -> bool:
+def missing(numbers: list[int]) -> int:
+    """How many messages are not there between the first and the last."""
+    return max(numbers) - min(numbers) + 1 - len(set(numbers))
+
+
+def aligned(capture: Path, agreed: Path, stamps: dict[str, list[float]]) -> bool:
     """Print how far from a row's moment what it shows was taken, and how long the rows last beside the recording."""
-    bag = Bag(capture)
-    made = recorded(bag, Contract(configuration.read(RecordingConfig, agreed), arm.urdf(), "base_link", "tool0"), "none").episode
-    stamps: dict[str, list[float]] = {}
-    for heard in bag.messages():
-        stamps.setdefault(heard.topic, []).append(heard.stamp)
+    made = recorded(Bag(capture), Contract(configuration.read(RecordingConfig, agreed), arm.urdf(), "base_link", "tool0"), "none").episode
     # A row's picture and measured joints are the newest ones; where the guard told the arm to be lies between its words before and after.
     ages = {name: made.ages[name] for name in (*made.images, STATE)} | {TOLD: _nearest(np.array(stamps[WORD]), made.stamps)}
     for name, values in ages.items():
@@ -197,13 +200,15 @@ def measure(system: ArmSystem, folder: Path, seconds: float) -> bool:
     ask(system, REQUEST.STOP, times)
     ask(system, REQUEST.LABEL, times)
     capture = journal.folders(folder / "set.journal")[0] / journal.CAPTURE
-    found = losses(capture)
-    for topic, (there, lost) in sorted(found.items()):
-        print(f"{topic}: {there} there, {lost} lost")
+    found = written(capture)
+    lost = {topic: missing(numbers) for topic, (numbers, _) in found.items()}
+    for topic, (numbers, _) in sorted(found.items()):
+        print(f"{topic}: {len(numbers)} there, {lost[topic]} lost")
     held = memory(recorder.pid)
     print(f"processor {share:.1%} of a core; memory at most {held:.0f} MB; slowest of {len(times)} answers {max(times):.3f} s")
-    reached = (share <= LARGEST_SHARE, held <= LARGEST_MEMORY, max(times) <= LONGEST_ANSWER, aligned(capture, Path(files["config_file"])))
-    return all(reached) and len(found) == len(CAMERAS) + 2 and not any(lost for _, lost in found.values())
+    alike = aligned(capture, Path(files["config_file"]), {topic: stamps for topic, (_, stamps) in found.items()})
+    reached = (share <= LARGEST_SHARE, held <= LARGEST_MEMORY, max(times) <= LONGEST_ANSWER, alike)
+    return all(reached) and len(found) == len(CAMERAS) + 2 and not any(lost.values())
 
 
 def main() -> int:

@@ -11,39 +11,32 @@ import sys
 import time
 from pathlib import Path
 
+import embedded_arm_frames
 import numpy as np
 import torch
+from encoders import every, tokens
 from torch import nn
 
-from wm_core import configuration
-from wm_core.data.dataset_config import DatasetConfig
-from wm_core.data.reader import DatasetReader
-from wm_core.evaluation.true_states import states_of
+from wm_core.evaluation import bootstrap
+from wm_core.simulation.scene import OBJECTS
 from wm_core.vision.linear_probe import fit_probe
 from wm_core.vision.load import load_encoder
 
-DESCRIPTION = Path(__file__).resolve().parents[1] / "config" / "datasets" / "embedded_arm.yaml"
 BATCH, RATE, DECAY, NOISE = 256, 2e-3, 0.05, 0.05  # noise: on standardised tokens, against learning frames by heart
 RIDGE_FRAMES = 24_000
 
 
 def read(root, encoder):
-    """Tokens (N, P, D), positions (N, things, 3) m, episodes (N,), and the names of the things."""
-    reader = DatasetReader(root, configuration.read(DatasetConfig, DESCRIPTION))
-    truth = states_of(reader)
-    tokens, places, episodes = [], [], []
-    for episode in reader.episodes.tolist():
-        rows = np.arange(reader.metadata.length[episode])
-        tokens.append(encoder(torch.from_numpy(reader.frames(episode, rows, "front"))).patches)
-        places.append(torch.from_numpy(truth.at(episode, rows)[..., :3]).float())
-        episodes.append(torch.full((len(rows),), episode))
-    return torch.cat(tokens), torch.cat(places), torch.cat(episodes), truth.names
+    """Tokens (N, P, D), positions (N, 3, 3) m of the tool and the objects, and episodes (N,)."""
+    frames, points = embedded_arm_frames.load(root)
+    seen = tokens(lambda part: encoder(part).patches, frames.reshape(-1, *frames.shape[2:]))
+    return seen, torch.from_numpy(points).float().flatten(0, 1), torch.arange(len(frames)).repeat_interleave(frames.shape[1])
 
 
-def network(tokens, places, epochs, width):
-    """A function of tokens (N, P, D) to places (N, things, 3), trained on the absolute error."""
+def network(seen, places, epochs, width):
+    """A function of tokens (N, P, D) to places (N, 3, 3), trained on the absolute error."""
     torch.manual_seed(0)
-    flat, wanted = tokens.flatten(1), places.flatten(1)
+    flat, wanted = seen.flatten(1), places.flatten(1)
     centre, scale, middle, spread = flat.mean(0), flat.std(0) + 1e-6, wanted.mean(0), wanted.std(0)
     layers = [nn.Linear(flat.shape[1], width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, wanted.shape[1])]
     model = nn.Sequential(*layers)
@@ -51,8 +44,8 @@ def network(tokens, places, epochs, width):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=epochs * (len(flat) // BATCH))
     for _ in range(epochs):
         for chosen in torch.randperm(len(flat)).split(BATCH)[: len(flat) // BATCH]:
-            seen = (flat[chosen] - centre) / scale
-            loss = (model(seen + NOISE * torch.randn_like(seen)) - (wanted[chosen] - middle) / spread).abs().mean()
+            clean = (flat[chosen] - centre) / scale
+            loss = (model(clean + NOISE * torch.randn_like(clean)) - (wanted[chosen] - middle) / spread).abs().mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -60,14 +53,11 @@ def network(tokens, places, epochs, width):
     return torch.no_grad()(lambda one: (model((one.flatten(1) - centre) / scale) * spread + middle).reshape(len(one), *places.shape[1:]))
 
 
-def told(name, errors, episodes, names):
-    """One line of medians (90 % interval over episodes; 90th percentile) of errors (N, things) in cm."""
-    by_episode = [np.flatnonzero(episodes == episode) for episode in np.unique(episodes)]
-    generator = np.random.default_rng(0)
-    draws = [np.concatenate([by_episode[i] for i in generator.integers(len(by_episode), size=len(by_episode))]) for _ in range(200)]
-    for thing, values in zip(names, errors.T, strict=True):
-        low, high = np.quantile([np.median(values[draw]) for draw in draws], [0.05, 0.95])
-        print(f"{name}, {thing}: {np.median(values):.2f} cm ({low:.2f}-{high:.2f}; {np.quantile(values, 0.9):.1f})", flush=True)
+def told(name, errors, episodes):
+    """One line of medians (90 % interval over episodes; 90th percentile) of errors (N, 3) in cm."""
+    for thing, values in zip(("tool", *OBJECTS), errors.T, strict=True):
+        found = bootstrap.statistic(values, episodes, np.median)
+        print(f"{name}, {thing}: {found.value:.2f} cm ({found.low:.2f}-{found.high:.2f}; {np.quantile(values, 0.9):.1f})", flush=True)
 
 
 def main():
@@ -80,18 +70,18 @@ def main():
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     encoder = load_encoder(chosen.encoder, torch.device("cpu"))
-    tested, true, episodes, names = read(chosen.held_out, encoder)
+    tested, true, episodes = read(chosen.held_out, encoder)
     sets = [read(root, encoder) for root in chosen.train]
-    tokens, places = (torch.cat([one[part] for one in sets]) for part in (0, 1))
+    seen, places = (torch.cat([one[part] for one in sets]) for part in (0, 1))
     apart = torch.cat([one[2] + 1_000_000 * number for number, one in enumerate(sets)])
-    print(f"{len(tokens)} frames of {len(apart.unique())} episodes; held out: {len(tested)} of {len(episodes.unique())}")
-    every = max(1, len(tokens) // RIDGE_FRAMES)
-    ridge = fit_probe(tokens[::every], places[::every].flatten(1), apart[::every])
+    print(f"{len(seen)} frames of {len(apart.unique())} episodes; held out: {len(tested)} of {len(episodes.unique())}")
+    some, where, whose = (every(one, RIDGE_FRAMES) for one in (seen, places, apart))
+    ridge = fit_probe(some, where.flatten(1), whose)
     began = time.process_time()
-    small = network(tokens, places, chosen.epochs, chosen.width)
+    small = network(seen, places, chosen.epochs, chosen.width)
     seconds = time.process_time() - began
     for name, found in (("ridge", ridge(tested).reshape(true.shape)), (f"network, {seconds:.0f} s", small(tested))):
-        told(name, 100.0 * (found - true).norm(dim=-1).numpy(), episodes.numpy(), names)
+        told(name, 100.0 * (found - true).norm(dim=-1).numpy(), episodes.numpy())
 
 
 if __name__ == "__main__":

@@ -207,8 +207,8 @@ def _calibration(bench: _Bench) -> CalibrationResult | None:
     clips = drawn.part(np.concatenate([one, other]))
     draw = Draw(own.seeds, own.steps, model.grids[-min(own.grid, len(model.grids))])
     errors = imagined.measure(model, clips, recorded(clips), draw)
-    bands, widths = calibration.fit(errors.part(np.arange(len(one))), draw, clips.context, model.hash, own.coverage)
-    test = calibration.covered("held out", bands, errors.part(np.arange(len(one), len(clips))))
+    bands, widths = calibration.fit(errors.part(slice(len(one))), draw, clips.context, model.hash, own.coverage)
+    test = calibration.covered("held out", bands, errors.part(slice(len(one), None)))
     return CalibrationResult(bands, widths, test, _shifted(bench, draw, bands))
 
 

@@ -76,7 +76,7 @@ class ClipErrors:
     copy: Numbers
     episodes: Whole
 
-    def part(self, chosen: Whole) -> ClipErrors:
+    def part(self, chosen: Whole | slice) -> ClipErrors:
         """Some of the clips."""
         return ClipErrors(**{name: value[chosen] for name, value in vars(self).items()})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from wm_core.training import clips, dry_run, train_config
+from wm_core.training import clips, dry_run, train_config, world_model_state
 from wm_core.training.clips import LatentClips
 from wm_core.training.distributed import Processes, joined
 from wm_core.training.errors import TrainingError
@@ -63,11 +63,7 @@ def _begun(config: TrainConfig, start: Path | None, resume: bool) -> checkpoint.
     if resume:
         raise TrainingError("a training that goes on does not begin with other weights", got="resume and start", allowed="one of them")
     begun = checkpoint.load(directory(start))
-    if begun.config.model != config.model:
-        mend = f"give the section `model` of {directory(start)}"
-        raise TrainingError(
-            "the model is not of the shape of what it is to begin with", got=config.model, allowed=str(begun.config.model), mend=mend
-        )
+    world_model_state.require_shape(begun, config.model)
     return begun
 
 

@@ -26,6 +26,7 @@ from wm_core.training.train_config import TrainConfig
 from wm_core.world_model import checkpoint
 from wm_core.world_model.checkpoint import Checkpoint, Provenance
 from wm_core.world_model.ema import Ema
+from wm_core.world_model.model_config import ModelConfig
 from wm_core.world_model.normalisation import Statistics
 
 STATE = "training_state"
@@ -130,9 +131,26 @@ def require_same(saved: Checkpoint, config: TrainConfig) -> None:
     settled = replace(earlier, run=replace(earlier.run, **{name: getattr(config.run, name) for name in MAY_DIFFER}))
     if settled == config:
         return
-    before, now = (configuration.flatten(one) for one in (settled, config))
-    differing = [name for name in now if name not in before or before[name][0] != now[name][0]]
-    got = ", ".join(f"{name}: {now[name][0]}" for name in differing) or "another curriculum or other data.sources"
-    allowed = ", ".join(f"{name}: {before[name][0]}" for name in differing if name in before)
+    got, allowed = _apart(settled, config)
     mend = "restore the values, or train in a new directory"
-    raise TrainingError("the training to resume was configured otherwise", got=got, allowed=allowed, mend=mend)
+    raise TrainingError(
+        "the training to resume was configured otherwise",
+        got=got or "another curriculum or other data.sources",
+        allowed=allowed,
+        mend=mend,
+    )
+
+
+def require_shape(start: Checkpoint, model: ModelConfig) -> None:
+    """Refuse to begin with the weights of a network of another shape."""
+    if start.config.model != model:
+        got, allowed = _apart(start.config.model, model)
+        raise TrainingError("the model is not of the shape of what it is to begin with", got=got, allowed=allowed, mend="change `model`")
+
+
+def _apart(before: object, now: object) -> tuple[str, str]:
+    """The settings in which two configurations of one class differ, as they are `now` and as they were `before`."""
+    old, new = (configuration.flatten(one) for one in (before, now))
+    differing = [name for name in new if name not in old or old[name][0] != new[name][0]]
+    was = ", ".join(f"{name}: {old[name][0]}" for name in differing if name in old)
+    return ", ".join(f"{name}: {new[name][0]}" for name in differing), was
