@@ -136,6 +136,15 @@ def test_an_arm_that_begins_at_its_goal_is_there() -> None:
     assert outcome is Outcome.REACHED
 
 
+def test_an_arm_that_finds_something_nearer_still_has_twice_as_long() -> None:
+    pursuit, outcomes = begin(1.0, 0.0), []
+    for index in range(6):
+        pursuit, outcome = follow(CONFIG, pursuit, 0.05, 0.1 * index, rests=False)
+        outcomes.append(outcome)
+    assert outcomes == [Outcome.RUNNING] * 5 + [Outcome.REACHED]
+    assert follow(CONFIG, replace(pursuit, within=2), 0.05, 0.6)[1] is Outcome.REACHED
+
+
 def test_a_goal_that_comes_no_nearer_is_given_up() -> None:
     pursuit = begin(1.0, 0.0)
     for step in range(20):

@@ -91,7 +91,7 @@ def run(policy: Policy, arm: EmbeddedArm, task: Task, tasks_config: TaskConfig, 
         frame = arm.render(tasks_config.camera)
         if keep and index % keep == 0:
             frames.append(frame)
-        seen = Observation(arm.time, frame, arm.commanded_pose(), arm.gripper, arm.joint_targets)
+        seen = Observation(arm.time, frame, arm.commanded_pose(), arm.gripper, arm.joint_targets, arm.tool_pose())
         decision = policy.act(seen)
         carry_out(arm, decision.action[None], step, tasks_config.rate)
         errors.append(task.errors(arm))

@@ -16,6 +16,7 @@ from wm_core.planning.goal_distance import GoalDistance
 from wm_core.planning.history import History, Reading
 from wm_core.planning.model_evaluator import ModelEvaluator
 from wm_core.planning.plan import rest
+from wm_core.planning.retreat import Place, nearest
 from wm_core.planning.scores import Evaluator, Fidelity, Pass, Scores
 from wm_core.planning.search import Problem, Search
 from wm_core.robot import rotation
@@ -30,13 +31,17 @@ STILL = np.zeros(7)
 
 @dataclass(frozen=True)
 class Observation:
-    """What a robot knows at a step of the model: time (s), camera frame, commanded tool pose (4, 4), opening, joints (6,) rad."""
+    """What a robot knows at a step of the model: time (s), camera frame, tool pose (4, 4) as commanded, opening, joints (6,) rad.
+
+    measured (4, 4) is where the tool is, which follows the command a little later.
+    """
 
     time: float
     frame: Picture
     tool: Array
     gripper: float
     joints: Array
+    measured: Array
 
 
 @dataclass(frozen=True)
@@ -121,24 +126,27 @@ class Planner:
         self._before: Array = STILL
         self._guess: Array | None = None
         self._unit = 0.0
+        self._place: Place | None = None
 
     def begin(self, task: Task, generator: np.random.Generator) -> None:
         self._generator, self._history = generator, History(seconds=60.0)
         goal = goal_of_picture(self._encoder, task.picture, f"task-{task.index}")
         self._evaluator = ModelEvaluator(self._model, goal, self._distance, self._fidelities, seed=task.index)
-        self._before, self._guess, self._unit = STILL, None, 0.0
+        self._before, self._guess, self._unit, self._place = STILL, None, 0.0, None
 
     def act(self, observation: Observation) -> Decision:
         began = time.perf_counter()
         frame = torch.from_numpy(np.ascontiguousarray(observation.frame)).permute(2, 0, 1)[None]
         self._history.see(observation.time, self._encoder(frame).patches[0])
-        self._history.feel(Reading(observation.time, observation.tool, observation.gripper))
+        now = Reading(observation.time, observation.tool, observation.gripper)
+        self._history.feel(now)
         self._evaluator.see(self._history.seen(self._frames, self._search.bounds.seconds, np.zeros((0, 7))))
+        self._place = nearest(self._place, observation.measured, self._evaluator.distance(), self._search.retreat.apart)
         return self._planned(self._evaluator, observation, began)
 
     def _planned(self, evaluator: Evaluator, observation: Observation, began: float) -> Decision:
         self._unit = self._unit or max(evaluator.distance(), 1e-9)
-        problem = Problem(tool_state(observation), self._before, self._unit, self._guess)
+        problem = Problem(tool_state(observation), self._before, self._unit, self._guess, self._place)
         plan = self._search.run(problem, evaluator, self._generator, time.perf_counter, np.inf)
         self._before, self._guess = plan.actions[0], rest(plan.actions, 1.0)
         return Decision(plan.actions[0], time.perf_counter() - began)

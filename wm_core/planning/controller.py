@@ -13,8 +13,9 @@ from wm_core.errors import PlanningError
 from wm_core.planning import pursuit as pursuits
 from wm_core.planning.controller_config import PaceConfig
 from wm_core.planning.cost import Candidates
-from wm_core.planning.draft import Draft, Drafter, Limit, SeeingEvaluator
+from wm_core.planning.draft import Draft, Drafter, Limit, SeeingEvaluator, Target
 from wm_core.planning.pursuit import Outcome, Pursuit, PursuitConfig
+from wm_core.planning.retreat import Place
 from wm_core.planning.schedule import Schedule, Ticks
 from wm_core.planning.search import Clock
 from wm_core.planning.sight import Sight, SightConfig
@@ -87,7 +88,11 @@ class Report:
 
 @dataclass
 class _Run:
-    """A goal on its way. promised: when the plan that is being made should take over (s)."""
+    """A goal on its way.
+
+    promised: when the plan that is being made should take over (s); place: the nearest to the goal that was seen; rests: the newest plan
+    leads back to it.
+    """
 
     first: First
     pursuit: Pursuit
@@ -98,6 +103,8 @@ class _Run:
     adopted: float
     plans: int = 1
     promised: float = np.inf
+    place: Place | None = None
+    rests: bool = False
 
 
 @dataclass
@@ -153,7 +160,7 @@ class Controller:
         generator = np.random.default_rng(self.seed)
         unit = max(distance, NEAREST)
         # What is left of a plan for another goal is no guess for this one.
-        draft = self.drafter.draft(begins, mission.evaluator, Schedule(), unit, generator, self._limit(began))
+        draft = self.drafter.draft(begins, mission.evaluator, Schedule(), Target(unit), generator, self._limit(began))
         took, cost = self.now() - began, self._still_cost(mission, draft, unit)
         spread = float(mission.evaluator.evaluate(draft.plan.actions[None], "review").uncertainty[0]) / unit
         return First(mission, draft, distance, cost, spread, took, began - view.history.newest)
@@ -188,10 +195,12 @@ class Controller:
         mission = run.first.mission
         begins = self.drafter.beginning(view, schedule, start)
         mission.evaluator.see(begins.seen)
-        if self._arrived(run, mission.evaluator.distance(), began):
+        distance = mission.evaluator.distance()
+        if self._arrived(run, distance, began):
             return None
-        unit = max(run.first.distance, NEAREST)
-        draft = self.drafter.draft(begins, mission.evaluator, schedule, unit, run.generator, self._limit(began))
+        run.place = self.drafter.nearest(run.place, view, distance)
+        target = Target(max(run.first.distance, NEAREST), run.place)
+        draft = self.drafter.draft(begins, mission.evaluator, schedule, target, run.generator, self._limit(began))
         with self._lock:
             took = self.now() - began
             self._took.append(took)
@@ -266,7 +275,7 @@ class Controller:
             if self._run is not run:
                 return True
             config = run.first.mission.pursuit
-            run.pursuit, outcome = pursuits.follow(config, run.pursuit, distance, now)
+            run.pursuit, outcome = pursuits.follow(config, run.pursuit, distance, now, run.rests)
             away = f"{100 * run.pursuit.share:.1f} % of the distance at the start is left"
             self._report = replace(self._report, share=run.pursuit.share, text=away)
             took = f"{now - run.pursuit.began:.1f} s"
@@ -289,7 +298,7 @@ class Controller:
         elif due > track.start + 1e-6:
             track = run.schedule.caught_up(track, due, self.drafter.longest)
         run.schedule, run.plans = run.schedule.extended(track), run.plans + 1
-        run.adopted, run.promised = now, np.inf
+        run.adopted, run.promised, run.rests = now, np.inf, draft.plan.retreats
 
     def _note(self, draft: Draft, seconds: float, input_age: float) -> None:
         self._report = replace(self._report, state=State.EXECUTING, draft=draft, seconds=seconds, input_age=input_age)

@@ -19,6 +19,7 @@ from wm_core.planning.bounds import ToolState
 from wm_core.planning.history import History, Reading
 from wm_core.planning.model_evaluator import Seen
 from wm_core.planning.plan import Plan
+from wm_core.planning.retreat import Place, nearest
 from wm_core.planning.schedule import Schedule
 from wm_core.planning.scores import Evaluator
 from wm_core.planning.search import Clock, Problem, Search
@@ -53,6 +54,14 @@ class Draft:
     plan: Plan
     track: Track
     begins: Beginning
+
+
+@dataclass(frozen=True)
+class Target:
+    """The latent distance to the goal that counts as one, and the nearest place to it that was seen."""
+
+    unit: float
+    place: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -98,14 +107,18 @@ class Drafter:
         return Beginning(start, tool, seen, schedule.between(start - self.step, start, told.gripper))
 
     def draft(
-        self, begins: Beginning, evaluator: Evaluator, schedule: Schedule, unit: float, generator: np.random.Generator, limit: Limit
+        self, begins: Beginning, evaluator: Evaluator, schedule: Schedule, target: Target, generator: np.random.Generator, limit: Limit
     ) -> Draft:
         """A plan from there; the evaluator has seen the frames already."""
         track = schedule.followed(begins.time)
         guess = None if track is None else track.rest(begins.time)
-        problem = Problem(begins.tool, begins.before, unit, guess)
+        problem = Problem(begins.tool, begins.before, target.unit, guess, target.place)
         plan = self.search.run(problem, evaluator, generator, limit.clock, limit.deadline)
         return Draft(plan, Track(plan.actions, begins.time, self.step, self.chunk), begins)
+
+    def nearest(self, place: Place | None, view: View, distance: float) -> Place | None:
+        """The nearest place to the goal that was seen, after the newest frame, which is so far from the goal."""
+        return place if view.tool is None else nearest(place, view.tool, distance, self.search.retreat.apart)
 
     def still(self, begins: Beginning) -> Array:
         """The plan (1, H, 7) of doing nothing."""

@@ -14,7 +14,8 @@ from wm_core.robot.rotation import Array
 class Plan:
     """Actions (H, 7) in base_link: m and rad per step of the model, opening; and how they were judged.
 
-    cost is the weighted sum of `terms`; `reviewed` says whether it comes from the careful look; `seconds` is how long the search took.
+    cost is the weighted sum of `terms`; `reviewed` says whether it comes from the careful look; `seconds` is how long the search took;
+    `retreats`: it is the way back to the nearest place seen, as nothing was imagined to be worth leaving that.
     """
 
     actions: Array
@@ -24,6 +25,7 @@ class Plan:
     iterations: int
     samples: int
     seconds: float
+    retreats: bool = False
 
     def controls(self, chunk: int) -> Array:
         """The same motion in `chunk` equal steps of control for each step of the model: (H * chunk, 7)."""

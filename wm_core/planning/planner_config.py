@@ -10,6 +10,7 @@ from wm_core.configuration import setting
 from wm_core.planning.bounds import Bounds, JointBounds, StepLimits
 from wm_core.planning.cost import Cost, CostWeights
 from wm_core.planning.goal_distance import GoalDistance
+from wm_core.planning.retreat import RetreatConfig
 from wm_core.planning.scores import Fidelity, Pass
 from wm_core.planning.search import Search, SearchConfig
 from wm_core.robot.guard_config import GuardConfig, Workspace
@@ -40,6 +41,7 @@ class PlannerConfig:
     search: SearchConfig = setting("How candidates are drawn")
     cost: CostWeights = setting("What counts")
     distance: GoalDistance = setting("How far imagined frames are from the goal")
+    retreat: RetreatConfig = setting("When the arm goes back to the nearest place that it has seen")
     cheap: Fidelity = setting("How every candidate is imagined")
     careful: Fidelity = setting("How the best few are imagined again")
 
@@ -54,7 +56,7 @@ def search_of(config: PlannerConfig, guard: GuardConfig, robot: Robot, seconds: 
     joints = JointBounds.of(
         robot.kinematics, robot.limits, guard.joints.position_margin, config.within.speed * guard.joints.velocity_fraction
     )
-    return Search(config.search, Bounds(limits, seconds, joints), Cost(config.cost, limits, seconds))
+    return Search(config.search, Bounds(limits, seconds, joints), Cost(config.cost, limits, seconds), config.retreat)
 
 
 def step_limits(within: Within, guard: GuardConfig) -> StepLimits:

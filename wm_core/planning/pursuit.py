@@ -15,7 +15,9 @@ class PursuitConfig:
 
     tolerance: float = setting("Share of the distance at the start at which the goal counts as reached", low=0.0, high=1.0, live=True)
     hysteresis: float = setting("Factor on the tolerance below which a frame still counts as there", low=1.0, high=10.0, live=True)
-    settle: int = setting("Frames in a row within the tolerance", low=1, high=1000, live=True)
+    settle: int = setting(
+        "Frames in a row within the tolerance; twice as many while the arm still finds something nearer", low=1, high=1000, live=True
+    )
     progress: float = setting("Share of the distance at the start that counts as progress", low=0.0, high=1.0, live=True)
     patience: float = setting("Time without progress after which the goal is given up", unit="s", low=0.1, high=3600.0, live=True)
     timeout: float = setting("Time after which the goal is given up", unit="s", low=0.1, high=3600.0, live=True)
@@ -54,10 +56,11 @@ def begin(distance: float, now: float) -> Pursuit:
     return Pursuit(distance, now, distance, now)
 
 
-def follow(config: PursuitConfig, pursuit: Pursuit, distance: float, now: float) -> tuple[Pursuit, Outcome]:
+def follow(config: PursuitConfig, pursuit: Pursuit, distance: float, now: float, rests: bool = True) -> tuple[Pursuit, Outcome]:
     """One more frame.
 
-    A frame is there when its distance is within the tolerance; once one was, the next may be `hysteresis` times farther.
+    A frame is there when its distance is within the tolerance; once one was, the next may be `hysteresis` times farther. `rests`: the arm
+    is at the nearest place, or on its way back to it.
     """
     share = distance / max(pursuit.start, 1e-12)
     allowed = max(config.tolerance * pursuit.start, config.near) * (config.hysteresis if pursuit.within else 1.0)
@@ -66,7 +69,7 @@ def follow(config: PursuitConfig, pursuit: Pursuit, distance: float, now: float)
     pursuit = replace(pursuit, share=share, within=within)
     if nearer or within:
         pursuit = replace(pursuit, nearest=min(distance, pursuit.nearest), progressed=now)
-    if within >= config.settle:
+    if within >= config.settle * (1 if rests else 2):
         return pursuit, Outcome.REACHED
     if now - pursuit.began >= config.timeout:
         return pursuit, Outcome.TIMED_OUT

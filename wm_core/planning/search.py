@@ -1,7 +1,8 @@
 """CEM: draw sequences of actions, imagine where they end, and draw again around the best, as long as there is time.
 
 Options: coloured noise and elites kept between iterations (iCEM), and weights exp(-cost / temperature) instead of an elite (MPPI). A few
-of the best are then imagined again more carefully and with several noise seeds, whose spread is the plan's uncertainty.
+of the best are then imagined again more carefully and with several noise seeds, whose spread is the plan's uncertainty. What is found must
+be imagined nearer than the way back to the nearest place that was seen.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wm_core.configuration import setting
 from wm_core.errors import PlanningError
@@ -17,10 +19,12 @@ from wm_core.planning.bounds import Bounds, ToolState
 from wm_core.planning.cost import Candidates, Cost
 from wm_core.planning.noise import coloured
 from wm_core.planning.plan import Plan
+from wm_core.planning.retreat import FREE, Place, RetreatConfig
 from wm_core.planning.scores import Evaluator, Pass
 from wm_core.robot.rotation import Array
 
 Clock = Callable[[], float]
+REST = np.array([-1])  # row of the first candidates: what is done where nothing is worth doing
 
 
 @dataclass(frozen=True)
@@ -52,14 +56,15 @@ class SearchConfig:
 class Problem:
     """What to plan for.
 
-    Where the plan starts; the action (7,) that is being executed then; the distance to the goal that counts as one; and a guess (H, 7) to
-    begin from, e.g. what is left of the last plan.
+    Where the plan starts; the action (7,) that is being executed then; the distance to the goal that counts as one; a guess (H, 7) to
+    begin from, e.g. what is left of the last plan; and the nearest place to the goal that was seen.
     """
 
     start: ToolState
     before: Array
     unit: float = 1.0
     guess: Array | None = None
+    place: Place | None = None
 
     def __post_init__(self) -> None:
         if not self.unit > 0.0:
@@ -75,8 +80,10 @@ class _Pool:
     terms: dict[str, Array]
 
     def best(self, count: int) -> _Pool:
-        order = np.argsort(self.costs, kind="stable")[:count]
-        return _Pool(self.actions[order], self.costs[order], {name: values[order] for name, values in self.terms.items()})
+        return self.rows(np.argsort(self.costs, kind="stable")[:count])
+
+    def rows(self, chosen: NDArray[np.intp]) -> _Pool:
+        return _Pool(self.actions[chosen], self.costs[chosen], {name: values[chosen] for name, values in self.terms.items()})
 
 
 @dataclass(frozen=True)
@@ -86,24 +93,28 @@ class Search:
     config: SearchConfig
     bounds: Bounds
     cost: Cost
+    retreat: RetreatConfig = FREE
 
     def run(self, problem: Problem, evaluator: Evaluator, generator: np.random.Generator, clock: Clock, deadline: float) -> Plan:
         """The best plan found until `deadline` on `clock` (s); one iteration is always made, and its like is never begun too late."""
         begin, longest = clock(), 0.0
         deviation = first = self.deviation()
-        mean, elites = self._first_mean(problem), list[_Pool]()
-        while len(elites) < self.config.iterations and (not elites or clock() + longest <= deadline):
+        mean, pools = self._first_mean(problem), list[_Pool]()
+        while len(pools) < self.config.iterations and (not pools or clock() + longest <= deadline):
             started = clock()
-            drawn = self._draw(mean, deviation, problem, generator, elites)
-            pool = self._scored(drawn, problem, evaluator, "search")
-            elites.append(pool.best(self.config.elites))
-            mean, deviation = self._refit(pool, elites[-1], mean, deviation, first)
+            drawn = self._draw(mean, deviation, problem, generator, pools)
+            pools.append(self._scored(drawn, problem, evaluator, "search"))
+            mean, deviation = self._refit(pools[-1], mean, deviation, first)
             longest = max(longest, clock() - started)
-        found = min(elites, key=lambda pool: float(pool.costs[0]))
-        best, reviewed = self._review(found, elites[-1], mean, problem, evaluator, clock() <= deadline)
+        best, resting = min((pool.best(1) for pool in pools), key=lambda pool: float(pool.costs[0])), pools[0].rows(REST)
+        reviewed = bool(self.config.review) and clock() <= deadline
+        if reviewed:
+            best, resting = self._review(best, resting, pools[-1], mean, problem, evaluator)
+        retreats = self._retreats(problem, best, resting)
+        best = resting if retreats else best
         terms = {name: float(values[0]) for name, values in best.terms.items()}
-        samples = len(elites) * self.config.samples
-        return Plan(best.actions[0], float(best.costs[0]), terms, reviewed, len(elites), samples, clock() - begin)
+        samples = len(pools) * self.config.samples
+        return Plan(best.actions[0], float(best.costs[0]), terms, reviewed, len(pools), samples, clock() - begin, retreats)
 
     def deviation(self) -> Array:
         """Of the first draws (H, 7): m, rad, opening."""
@@ -116,6 +127,17 @@ class Search:
         still[:, 6] = problem.start.gripper
         return still
 
+    def _rest(self, problem: Problem) -> Array:
+        """What is done where nothing is worth doing (H, 7): go back to the nearest place that was seen, or stay."""
+        if problem.place is None:
+            return self._still(problem)
+        return problem.place.way_back(problem.start, self.config.horizon, self.bounds.limits, self.bounds.seconds)
+
+    def _retreats(self, problem: Problem, best: _Pool, resting: _Pool) -> bool:
+        """Whether the best is not imagined to be so much nearer than the nearest place seen that it is worth leaving that for it."""
+        gain = float(resting.costs[0] - best.costs[0])
+        return problem.place is not None and gain < self.cost.weights.goal * self.retreat.worth / problem.unit
+
     def _first_mean(self, problem: Problem) -> Array:
         still = self._still(problem)
         if problem.guess is None:
@@ -126,19 +148,19 @@ class Search:
         guess[:, 6] = guess[:, 6] if self.config.gripper else problem.start.gripper
         return guess
 
-    def _draw(self, mean: Array, deviation: Array, problem: Problem, generator: np.random.Generator, elites: list[_Pool]) -> Array:
+    def _draw(self, mean: Array, deviation: Array, problem: Problem, generator: np.random.Generator, pools: list[_Pool]) -> Array:
         """Candidates (N, H, 7) within the bounds: the mean itself, what was kept, and draws around the mean."""
         config = self.config
         noise = coloured((config.samples, config.horizon, 7), config.colour, generator)
-        if not elites:
+        if not pools:
             repeated = slice(0, round(config.constant * config.samples))
             noise[repeated] = noise[repeated, :1]
         drawn = mean + deviation * noise
         drawn[0] = mean
-        if not elites:
-            drawn[-1] = self._still(problem)
+        if not pools:
+            drawn[REST] = self._rest(problem)
         elif config.keep:
-            drawn[-config.keep :] = elites[-1].actions[: config.keep]
+            drawn[-config.keep :] = pools[-1].best(config.keep).actions
         return self.bounds.feasible(drawn, problem.start)
 
     def _scored(self, actions: Array, problem: Problem, evaluator: Evaluator, fidelity: Pass) -> _Pool:
@@ -149,21 +171,21 @@ class Search:
         terms = self.cost.terms(Candidates(actions, problem.before, scores.goal / problem.unit, scores.uncertainty / problem.unit))
         return _Pool(actions, np.sum([*terms.values(), np.zeros(len(actions))], axis=0), terms)
 
-    def _refit(self, pool: _Pool, elite: _Pool, mean: Array, deviation: Array, first: Array) -> tuple[Array, Array]:
+    def _refit(self, pool: _Pool, mean: Array, deviation: Array, first: Array) -> tuple[Array, Array]:
         config = self.config
         if config.method == "mppi":
             spread = max(float(pool.costs.std()), 1e-12)
             weights = np.exp(-(pool.costs - pool.costs.min()) / (config.temperature * spread))
             return np.tensordot(weights / weights.sum(), pool.actions, axes=1), deviation
-        new_mean, new_deviation = elite.actions.mean(axis=0), elite.actions.std(axis=0)
+        elite = pool.best(config.elites).actions
+        new_mean, new_deviation = elite.mean(axis=0), elite.std(axis=0)
         blend = config.momentum
         deviation = np.maximum(blend * deviation + (1.0 - blend) * new_deviation, config.smallest * first)
         return blend * mean + (1.0 - blend) * new_mean, deviation
 
-    def _review(self, found: _Pool, last: _Pool, mean: Array, problem: Problem, evaluator: Evaluator, in_time: bool) -> tuple[_Pool, bool]:
-        """The best of a few when looked at more carefully, best first; the cheap judgement where there is no time for it."""
-        if not self.config.review or not in_time:
-            return found, False
-        middle = self.bounds.feasible(mean[None], problem.start)
-        chosen = np.concatenate([found.actions[:1], middle, last.actions])[: max(2, self.config.review)]
-        return self._scored(chosen, problem, evaluator, "review").best(len(chosen)), True
+    def _review(self, best: _Pool, resting: _Pool, last: _Pool, mean: Array, problem: Problem, evaluator: Evaluator) -> tuple[_Pool, _Pool]:
+        """The best of a few when looked at more carefully, and resting in the same light."""
+        others, middle = max(2, self.config.review - 1), self.bounds.feasible(mean[None], problem.start)
+        chosen = np.concatenate([best.actions, middle, last.best(self.config.elites).actions])[:others]
+        seen = self._scored(np.concatenate([chosen, resting.actions]), problem, evaluator, "review")
+        return seen.best(1), seen.rows(REST)

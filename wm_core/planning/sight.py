@@ -43,11 +43,15 @@ class Source:
 
 @dataclass(frozen=True)
 class View:
-    """All that is known at one moment; nobody else changes it. joints (6,) rad are those the arm was told to be at, newest."""
+    """All that is known at one moment; nobody else changes it.
+
+    joints (6,) rad are those the arm was told to be at, newest; tool (4, 4) is where it was measured to be when the newest frame was taken.
+    """
 
     history: History
     source: Source | None
     joints: Array | None
+    tool: Array | None
 
 
 class Sight:
@@ -93,7 +97,8 @@ class Sight:
         with self._lock:
             told = self._history.last_reading
             history = self._history.copy() if told is None else self._history.until(told.stamp)
-            return View(history, self._source, self._joints)
+            measured = self._measured.reading_at(history.newest)
+            return View(history, self._source, self._joints, None if measured is None else measured.pose)
 
     @property
     def source(self) -> Source | None:

@@ -1,0 +1,61 @@
+"""The nearest place to the goal that was really seen, and the way back to it.
+
+What is imagined is wrong by a little, and a search among hundreds of imagined ends finds the one that is most wrong in its favour. An arm
+that has come near would leave again for it. So the way back to the nearest place is imagined beside every plan, with the same noise, and
+a plan has to be imagined nearer than that by more than the imagination may be trusted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wm_core.configuration import setting
+from wm_core.planning.bounds import StepLimits, ToolState
+from wm_core.robot import rotation
+from wm_core.robot.rotation import Array
+
+
+@dataclass(frozen=True)
+class RetreatConfig:
+    """When the arm goes back to the nearest place that it has seen."""
+
+    worth: float = setting(
+        "By how much a plan must be imagined nearer than that place, in squares of a latent's deviation", low=0.0, high=1e3
+    )
+    apart: float = setting(
+        "Distance of the tool within which two frames show the same place, so that the newer one counts", unit="m", low=0.0, high=0.1
+    )
+
+
+FREE = RetreatConfig(worth=0.0, apart=0.0)  # a plan only has to be no worse
+
+
+@dataclass(frozen=True)
+class Place:
+    """Pose (4, 4) of the tool when a frame was taken, and the latent distance of that frame to the goal."""
+
+    pose: Array
+    distance: float
+
+    def way_back(self, tool: ToolState, horizon: int, limits: StepLimits, seconds: float) -> Array:
+        """Steps of `seconds` (H, 7) straight from the tool to this place, as long as they may be until it is there."""
+        away = rotation.pose_error(self.pose, rotation.pose(tool.position, tool.rotation))
+        actions = np.tile([*np.zeros(6), tool.gripper], (horizon, 1))
+        for part, speed in ((slice(0, 3), limits.linear_speed), (slice(3, 6), limits.angular_speed)):
+            steps = np.linalg.norm(away[part]) / max(speed * seconds, 1e-12)
+            shares = np.clip(steps - np.arange(horizon), 0.0, 1.0) / max(steps, 1e-12)
+            actions[:, part] = shares[:, None] * away[part]
+        return actions
+
+
+def nearest(place: Place | None, pose: Array, distance: float, apart: float) -> Place:
+    """The nearest of the place known so far and one more frame, taken with the tool at `pose` (4, 4).
+
+    A place that is seen again is what it looks like now: the scene may have changed.
+    """
+    if place is None or distance <= place.distance:
+        return Place(pose, distance)
+    again = np.linalg.norm(pose[:3, 3] - place.pose[:3, 3]) <= apart
+    return Place(pose, distance) if again else place
