@@ -18,6 +18,7 @@ from ament_index_python.packages import get_package_share_directory
 from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
 
 from wm_core.configuration import read
 from wm_core.errors import WmError
@@ -27,6 +28,8 @@ from wm_core.evaluation.control_config import ControlConfig
 from wm_core.evaluation.control_records import Place, TrialRecords
 from wm_core.evaluation.control_task import Reaching, reaching
 from wm_core.evaluation.errors import EvaluationError
+from wm_core.planning.controller_config import ControllerConfig
+from wm_core.planning.planner_config import PlannerConfig
 from wm_core.robot import rotation
 from wm_core.robot.rotation import Array
 from wm_core.simulation.embedded_arm import EmbeddedArm
@@ -61,7 +64,9 @@ class Evaluation:
         self._driver.look()
         began = time.monotonic()
         self._driver.ask(goal, execute=True)
-        return self._watched(tool, began, index, kind), goal
+        trial = self._watched(tool, began, index, kind)
+        self._conductor.ask(Trigger, "mpc_controller/cancel", Trigger.Request())  # a goal that was not reached would be pursued on
+        return trial, goal
 
     def _watched(self, goal: Array, began: float, index: int, kind: str) -> Trial:
         """The tool's errors after each step of the model, counted from the request, with what the controller said meanwhile."""
@@ -109,6 +114,8 @@ def evaluate(config: ControlConfig, step: float, model: str, out: Path) -> None:
     if not kinds:
         raise EvaluationError("nothing is left to evaluate over ROS", got=f"kinds {list(config.kinds)}", allowed="reach, turn")
     settings = {"tasks": {**asdict(config.tasks), "trials": 0}, "judge": asdict(config.judge), "model": model, "step": step}
+    settings["planner"] = asdict(read(PlannerConfig, CONFIG / "planner.yaml"))
+    settings["controller"] = asdict(read(ControllerConfig, CONFIG / "mpc_controller.yaml"))
     records.begin(settings)
     told = control_page.Told(config.judge, step, asked)
     try:

@@ -48,6 +48,12 @@ def test_joints_of_the_shipped_search_are_the_guards_with_its_margin() -> None:
     assert (bounds.speed <= GUARD.joints.velocity_fraction * robot.limits.velocity).all()
 
 
+def test_the_shipped_search_goes_back_when_its_file_says() -> None:
+    search = search_of(PLANNER, GUARD, read_robot(CONFIG / "ur5e.yaml", arm.urdf()), 0.2)
+    assert search.retreat == PLANNER.retreat
+    assert search.retreat.worth > 0.0
+
+
 def test_a_side_without_a_wall_is_open() -> None:
     open_sides = dataclasses.replace(GUARD, workspace=Workspace(min_z=0.1))
     limits = step_limits(Within(1.0, 0.0, (0.1, 0.1, 0.1)), open_sides)

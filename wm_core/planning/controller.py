@@ -90,8 +90,7 @@ class Report:
 class _Run:
     """A goal on its way.
 
-    promised: when the plan that is being made should take over (s); place: the nearest to the goal that was seen; rests: the newest plan
-    leads back to it.
+    promised: when the plan that is being made should take over (s); place: the nearest to the goal that was seen.
     """
 
     first: First
@@ -104,7 +103,6 @@ class _Run:
     plans: int = 1
     promised: float = np.inf
     place: Place | None = None
-    rests: bool = False
 
 
 @dataclass
@@ -196,9 +194,9 @@ class Controller:
         begins = self.drafter.beginning(view, schedule, start)
         mission.evaluator.see(begins.seen)
         distance = mission.evaluator.distance()
-        if self._arrived(run, distance, began):
-            return None
         run.place = self.drafter.nearest(run.place, view, distance)
+        if self._arrived(run, distance, began, self.drafter.rests(run.place, view)):
+            return None
         target = Target(max(run.first.distance, NEAREST), run.place)
         draft = self.drafter.draft(begins, mission.evaluator, schedule, target, run.generator, self._limit(began))
         with self._lock:
@@ -269,13 +267,13 @@ class Controller:
     def _zero(self) -> Step:
         return Step(STILL[:6], None, self._report.goal_id, 0)
 
-    def _arrived(self, run: _Run, distance: float, now: float) -> bool:
+    def _arrived(self, run: _Run, distance: float, now: float, rests: bool) -> bool:
         """Whether the pursuit is over with this frame."""
         with self._lock:
             if self._run is not run:
                 return True
             config = run.first.mission.pursuit
-            run.pursuit, outcome = pursuits.follow(config, run.pursuit, distance, now, run.rests)
+            run.pursuit, outcome = pursuits.follow(config, run.pursuit, distance, now, rests)
             away = f"{100 * run.pursuit.share:.1f} % of the distance at the start is left"
             self._report = replace(self._report, share=run.pursuit.share, text=away)
             took = f"{now - run.pursuit.began:.1f} s"
@@ -298,7 +296,7 @@ class Controller:
         elif due > track.start + 1e-6:
             track = run.schedule.caught_up(track, due, self.drafter.longest)
         run.schedule, run.plans = run.schedule.extended(track), run.plans + 1
-        run.adopted, run.promised, run.rests = now, np.inf, draft.plan.retreats
+        run.adopted, run.promised = now, np.inf
 
     def _note(self, draft: Draft, seconds: float, input_age: float) -> None:
         self._report = replace(self._report, state=State.EXECUTING, draft=draft, seconds=seconds, input_age=input_age)

@@ -120,6 +120,10 @@ class Drafter:
         """The nearest place to the goal that was seen, after the newest frame, which is so far from the goal."""
         return place if view.tool is None else nearest(place, view.tool, distance, self.search.retreat.apart)
 
+    def rests(self, place: Place | None, view: View) -> bool:
+        """Whether the newest frame was taken at that place."""
+        return place is not None and view.tool is not None and place.shows(view.tool, self.search.retreat.apart)
+
     def still(self, begins: Beginning) -> Array:
         """The plan (1, H, 7) of doing nothing."""
         actions = np.zeros((1, self.search.config.horizon, 7))

@@ -16,7 +16,7 @@ class PursuitConfig:
     tolerance: float = setting("Share of the distance at the start at which the goal counts as reached", low=0.0, high=1.0, live=True)
     hysteresis: float = setting("Factor on the tolerance below which a frame still counts as there", low=1.0, high=10.0, live=True)
     settle: int = setting(
-        "Frames in a row within the tolerance; twice as many while the arm still finds something nearer", low=1, high=1000, live=True
+        "Frames in a row within the tolerance; twice as many where the arm is not at the nearest place", low=1, high=1000, live=True
     )
     progress: float = setting("Share of the distance at the start that counts as progress", low=0.0, high=1.0, live=True)
     patience: float = setting("Time without progress after which the goal is given up", unit="s", low=0.1, high=3600.0, live=True)
@@ -60,7 +60,7 @@ def follow(config: PursuitConfig, pursuit: Pursuit, distance: float, now: float,
     """One more frame.
 
     A frame is there when its distance is within the tolerance; once one was, the next may be `hysteresis` times farther. `rests`: the arm
-    is at the nearest place, or on its way back to it.
+    is at the nearest place that it has seen.
     """
     share = distance / max(pursuit.start, 1e-12)
     allowed = max(config.tolerance * pursuit.start, config.near) * (config.hysteresis if pursuit.within else 1.0)

@@ -2,7 +2,7 @@
 
 What is imagined is wrong by a little, and a search among hundreds of imagined ends finds the one that is most wrong in its favour. An arm
 that has come near would leave again for it. So the way back to the nearest place is imagined beside every plan, with the same noise, and
-a plan has to be imagined nearer than that by more than the imagination may be trusted.
+a plan is followed only where it costs less than that, by a little. Both are judged as far as a plan leads, and with their way.
 """
 
 from __future__ import annotations
@@ -18,18 +18,24 @@ from wm_core.robot.rotation import Array
 
 
 @dataclass(frozen=True)
+class Apart:
+    """How far two poses of the tool may be from each other and be one place."""
+
+    metres: float = setting("Distance", unit="m", low=0.0, high=0.1)
+    radians: float = setting("Angle", unit="rad", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
 class RetreatConfig:
     """When the arm goes back to the nearest place that it has seen."""
 
     worth: float = setting(
-        "By how much a plan must be imagined nearer than that place, in squares of a latent's deviation", low=0.0, high=1e3
+        "How much less than the way back a plan must cost, as a latent distance, in squares of a latent's deviation", low=0.0, high=1e3
     )
-    apart: float = setting(
-        "Distance of the tool within which two frames show the same place, so that the newer one counts", unit="m", low=0.0, high=0.1
-    )
+    apart: Apart = setting("How near to each other two poses of the tool are the same place")
 
 
-FREE = RetreatConfig(worth=0.0, apart=0.0)  # a plan only has to be no worse
+FREE = RetreatConfig(worth=0.0, apart=Apart(0.0, 0.0))  # a plan only has to be better
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,11 @@ class Place:
 
     pose: Array
     distance: float
+
+    def shows(self, pose: Array, apart: Apart) -> bool:
+        """Whether a tool at `pose` (4, 4) is here."""
+        away = rotation.pose_error(self.pose, pose)
+        return bool(np.linalg.norm(away[:3]) <= apart.metres and np.linalg.norm(away[3:]) <= apart.radians)
 
     def way_back(self, tool: ToolState, horizon: int, limits: StepLimits, seconds: float) -> Array:
         """Steps of `seconds` (H, 7) straight from the tool to this place, as long as they may be until it is there."""
@@ -50,12 +61,12 @@ class Place:
         return actions
 
 
-def nearest(place: Place | None, pose: Array, distance: float, apart: float) -> Place:
+def nearest(place: Place | None, pose: Array, distance: float, apart: Apart) -> Place:
     """The nearest of the place known so far and one more frame, taken with the tool at `pose` (4, 4).
 
-    A place that is seen again is what it looks like now: the scene may have changed.
+    A place that is seen again is what it looks like now, as the scene may have changed; it stays where it is, or an arm that slowly leaves
+    it would take it along.
     """
     if place is None or distance <= place.distance:
         return Place(pose, distance)
-    again = np.linalg.norm(pose[:3, 3] - place.pose[:3, 3]) <= apart
-    return Place(pose, distance) if again else place
+    return Place(place.pose, distance) if place.shows(pose, apart) else place

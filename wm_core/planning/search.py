@@ -73,7 +73,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class _Pool:
-    """Candidates with their costs, best first."""
+    """Candidates with their costs."""
 
     actions: Array
     costs: Array
@@ -128,7 +128,7 @@ class Search:
         return still
 
     def _rest(self, problem: Problem) -> Array:
-        """What is done where nothing is worth doing (H, 7): go back to the nearest place that was seen, or stay."""
+        """What is done where nothing is worth doing (H, 7): go back to the nearest place that was seen, which may be here, or stay."""
         if problem.place is None:
             return self._still(problem)
         return problem.place.way_back(problem.start, self.config.horizon, self.bounds.limits, self.bounds.seconds)
@@ -136,7 +136,7 @@ class Search:
     def _retreats(self, problem: Problem, best: _Pool, resting: _Pool) -> bool:
         """Whether the best is not imagined to be so much nearer than the nearest place seen that it is worth leaving that for it."""
         gain = float(resting.costs[0] - best.costs[0])
-        return problem.place is not None and gain < self.cost.weights.goal * self.retreat.worth / problem.unit
+        return problem.place is not None and gain <= self.cost.weights.goal * self.retreat.worth / problem.unit
 
     def _first_mean(self, problem: Problem) -> Array:
         still = self._still(problem)
@@ -149,7 +149,7 @@ class Search:
         return guess
 
     def _draw(self, mean: Array, deviation: Array, problem: Problem, generator: np.random.Generator, pools: list[_Pool]) -> Array:
-        """Candidates (N, H, 7) within the bounds: the mean itself, what was kept, and draws around the mean."""
+        """Candidates (N, H, 7) within the bounds: the mean itself, draws around it, and resting or what was kept."""
         config = self.config
         noise = coloured((config.samples, config.horizon, 7), config.colour, generator)
         if not pools:
@@ -185,7 +185,8 @@ class Search:
 
     def _review(self, best: _Pool, resting: _Pool, last: _Pool, mean: Array, problem: Problem, evaluator: Evaluator) -> tuple[_Pool, _Pool]:
         """The best of a few when looked at more carefully, and resting in the same light."""
-        others, middle = max(2, self.config.review - 1), self.bounds.feasible(mean[None], problem.start)
-        chosen = np.concatenate([best.actions, middle, last.best(self.config.elites).actions])[:others]
-        seen = self._scored(np.concatenate([chosen, resting.actions]), problem, evaluator, "review")
+        back = resting.actions[: problem.place is not None]
+        middle, elites = self.bounds.feasible(mean[None], problem.start), last.best(self.config.elites).actions
+        few = np.concatenate([best.actions, middle, elites])[: max(2, self.config.review - len(back))]
+        seen = self._scored(np.concatenate([few, back]), problem, evaluator, "review")
         return seen.best(1), seen.rows(REST)
