@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from noise_datasets import CAMERAS, LENGTHS, Made
+from noise_datasets import CAMERAS, FPS, LENGTHS, Made, noise_episode, write
 
 from wm_core.data.clip import ClipRequest, Preprocessing
 from wm_core.data.dataset_config import DatasetConfig
 from wm_core.data.errors import DatasetError, EpisodeError
+from wm_core.data.inspect import inspect
 from wm_core.data.reader import DatasetReader
 
 
@@ -121,3 +123,30 @@ def test_a_description_of_another_dataset_is_refused(made: Made, change: dict[st
 def test_an_unknown_role_is_refused_with_the_nearest(reader: DatasetReader) -> None:
     with pytest.raises(DatasetError, match="nearest: wrist"):
         reader.frames(0, np.arange(1), "wirst")
+
+
+def test_clips_of_what_was_silent_are_refused_and_others_are_given(tmp_path: Path) -> None:
+    wrist = "observation.images.wrist"
+    alive = np.ones(40, dtype=bool)
+    alive[10:20] = False
+    write(tmp_path / "set", [replace(noise_episode(3, 40), valid={wrist: alive})])
+    reader = DatasetReader(tmp_path / "set", DatasetConfig("silent", FPS, {"wrist": wrist, "left": "observation.images.left"}))
+    request = ClipRequest(seconds=4.0 / FPS, fps=FPS)
+    for start in range(int(reader.start_count(request)[0])):
+        assert len(reader.clip(0, start, request, "left").frames) == 4
+        if alive[start : start + 4].all():
+            assert len(reader.clip(0, start, request, "wrist").frames) == 4
+        else:
+            with pytest.raises(EpisodeError, match=f"{wrist} was silent.*near row {max(start, 10)}"):
+                reader.clip(0, start, request, "wrist")
+
+
+def test_a_state_that_was_silent_is_not_given_out_as_one(tmp_path: Path) -> None:
+    alive = np.arange(40) < 30
+    write(tmp_path / "set", [replace(noise_episode(3, 40), valid={"observation.state": alive})])
+    described = DatasetConfig("silent", FPS, {"left": "observation.images.left"}, state=("observation.state",))
+    reader, request = DatasetReader(tmp_path / "set", described), ClipRequest(seconds=4.0 / FPS, fps=FPS)
+    assert reader.clip(0, 26, request, "left").state.shape[0] == 4
+    with pytest.raises(EpisodeError, match="state was silent"):
+        reader.clip(0, 27, request, "left")
+    assert inspect(tmp_path / "set", described).silent == {"observation.images.left": 0.0, "observation.state": pytest.approx(0.25)}

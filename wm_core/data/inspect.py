@@ -50,6 +50,7 @@ class DatasetReport:
     cameras: dict[str, tuple[int, int]]  # height and width by role
     checked: int  # episodes whose rows and pictures were opened
     corrupt: tuple[Skip, ...]
+    silent: dict[str, float]  # by column: share of rows in which what it shows was not there, where the dataset tells that
     labelled: float  # share of rows with a known action
     idle: float
     saturated: dict[str, float]  # by component of the action
@@ -67,6 +68,11 @@ class DatasetReport:
             "  cameras " + ", ".join(f"{role} {height}x{width}" for role, (height, width) in self.cameras.items()),
             f"  corrupt: {len(self.corrupt)} episodes of {self.checked} checked",
             *(f"    {count} x {reason}" for reason, count in Counter(skip.reason.split(";")[0] for skip in self.corrupt).most_common()),
+            *(
+                f"  {key} was silent in {share:.1%} of the rows: clips of them are left out"
+                for key, share in self.silent.items()
+                if share > 0.0
+            ),
             f"  actions known in {self.labelled:.1%} of the rows",
         ]
         if self.labelled > 0.0:
@@ -92,6 +98,7 @@ class _Found:
     periods: list[Numbers]
     corrupt: list[Skip]
     sizes: dict[str, tuple[int, int]]
+    alive: dict[str, list[NDArray[np.bool_]]]
 
 
 def describe(root: Path) -> DatasetConfig:
@@ -105,7 +112,7 @@ def inspect(root: Path, config: DatasetConfig | None = None, most: int = 1000, p
     reader = DatasetReader(root, config or describe(root))
     total = len(reader.metadata)
     chosen = np.unique(np.linspace(0, total - 1, min(most, total)).astype(np.int64))
-    found = _Found([], [], [], [], [Skip(reader.name, episode, reason) for episode, reason in reader.faults.items()], {})
+    found = _Found([], [], [], [], [Skip(reader.name, episode, reason) for episode, reason in reader.faults.items()], {}, {})
     stamps = Table(reader.metadata, [STAMP] if STAMP in reader.metadata.features else [])
     for episode in chosen:
         if int(episode) in reader.faults:
@@ -130,6 +137,8 @@ def _open(reader: DatasetReader, stamps: Table, episode: int, found: _Found) -> 
     actions, known = reader.actions(episode, np.arange(length + 1))
     found.actions.append(actions)
     found.known.append(known)
+    for key, rows in reader.alive(episode, [*config.cameras.values(), *config.state]).items():
+        found.alive.setdefault(key, []).append(rows)
     found.periods.append(np.diff(columns[STAMP if STAMP in columns else "timestamp"].ravel().astype(np.float64)))
     if config.state:
         found.positions.append(reader.columns(episode)[config.state[0]].astype(np.float64))
@@ -158,6 +167,7 @@ def _report(reader: DatasetReader, checked: int, found: _Found) -> DatasetReport
         cameras=found.sizes,
         checked=checked,
         corrupt=tuple(sorted(found.corrupt, key=lambda skip: skip.episode)),
+        silent={key: float(1.0 - np.concatenate(rows).mean()) for key, rows in found.alive.items()},
         labelled=float(known.mean()) if len(known) else 0.0,
         idle=float(idle.mean()) if some else float("nan"),
         saturated=saturated,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ class DatasetReader:
         """The clip that begins at row `start` of an episode, seen by the camera of that role."""
         rows = request.rows(start, self.metadata.fps)
         columns = self.columns(episode)
+        self._require_alive(episode, rows[:-1], [self._camera(role), *self.config.state])
         frames = self.frames(episode, rows[:-1], role)
         acts, mask = self.actions(episode, rows)
         states = [columns[key][rows[:-1]].astype(np.float32) for key in self.config.state]
@@ -105,14 +107,23 @@ class DatasetReader:
         if mapping is None:
             return np.zeros((count, 7), dtype=np.float32), np.zeros(count, dtype=np.bool_)
         acts, known = actions.between(mapping, columns, rows)
-        for key in {part.key for part in mapping.parts()} & set(self._valid_names()):
-            valid = columns[VALID][:, self._valid_names().index(key)] > 0.5
+        for valid in self.alive(episode, [part.key for part in mapping.parts()]).values():
             for step in np.flatnonzero(known):
                 known[step] = bool(valid[rows[step] : max(rows[step + 1], rows[step] + 1)].all())
         return np.where(known[:, None], acts, np.float32(0.0)), known
 
-    def _valid_names(self) -> list[str]:
-        return list(self.metadata.features[VALID]["names"]) if VALID in self.metadata.features else []
+    def alive(self, episode: int, keys: Iterable[str]) -> dict[str, NDArray[np.bool_]]:
+        """In which rows (L,) what these columns show was there; without those of which the dataset does not tell it."""
+        told = list(self.metadata.features[VALID]["names"]) if VALID in self.metadata.features else []
+        return {key: self.columns(episode)[VALID][:, told.index(key)] > 0.5 for key in dict.fromkeys(keys) if key in told}
+
+    def _require_alive(self, episode: int, rows: NDArray[np.int64], keys: Iterable[str]) -> None:
+        """A camera that was silent shows its last picture for ever, and a model would learn that nothing moves."""
+        for key, valid in self.alive(episode, keys).items():
+            inside = rows[(rows >= 0) & (rows < len(valid))]
+            if not valid[inside].all():
+                got = f"{self.name}, episode {episode}, near row {int(inside[~valid[inside]][0])}"
+                raise EpisodeError(f"{key} was silent", got=got, mend="nothing: such clips are left out")
 
     def _check(self) -> None:
         config, meta = self.config, self.metadata
