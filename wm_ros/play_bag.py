@@ -11,35 +11,40 @@ import rclpy
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
+from std_msgs.msg import String
 
 from wm_core.data.bag import Bag
 from wm_core.errors import WmError
 from wm_ros.capture import CLASSES
+from wm_ros.robot_description import LATCHED
 
 DISCOVERY = 20.0  # s that listeners are waited for
 DEPTH = 200
+PLAYED = CLASSES | {"std_msgs/msg/String": String}
 
 
-def play(bag: Bag, node: Node, rate: float, wait: bool) -> int:
-    """Publish every message of a known type; returns how many were published."""
+def play(bag: Bag, node: Node, rate: float, wait: bool) -> dict[str, int]:
+    """Publish every message of a known type; returns how many were published on each topic."""
     bag.require()
     publishers: dict[str, Publisher] = {
-        topic: node.create_publisher(CLASSES[kind], topic, QoSProfile(depth=DEPTH)) for topic, kind in bag.topics.items() if kind in CLASSES
+        topic: node.create_publisher(PLAYED[kind], topic, LATCHED if topic.endswith("/robot_description") else QoSProfile(depth=DEPTH))
+        for topic, kind in bag.topics.items()
+        if kind in PLAYED
     }
     until = time.monotonic() + DISCOVERY
     while wait and time.monotonic() < until and not all(one.get_subscription_count() for one in publishers.values()):
         rclpy.spin_once(node, timeout_sec=0.1)
-    count, offset = 0, 0.0
+    counts, offset = dict.fromkeys(publishers, 0), 0.0
     for heard in bag.messages():
         if heard.topic not in publishers:
             continue
         offset = offset or time.monotonic() - heard.received / rate
         time.sleep(max(0.0, heard.received / rate + offset - time.monotonic()))
         publishers[heard.topic].publish(heard.data)
-        count += 1
+        counts[heard.topic] += 1
     for one in publishers.values():
         one.wait_for_all_acked()
-    return count
+    return counts
 
 
 def main() -> None:
@@ -52,7 +57,9 @@ def main() -> None:
     rclpy.init(args=sys.argv)
     node = Node("play_bag")
     try:
-        node.get_logger().info(f"{play(Bag(chosen.bag), node, chosen.rate, chosen.wait)} messages were published")
+        counts = play(Bag(chosen.bag), node, chosen.rate, chosen.wait)
+        each = ", ".join(f"{count} x {topic}" for topic, count in counts.items())
+        node.get_logger().info(f"{sum(counts.values())} messages were published: {each}")
     except WmError as error:
         sys.exit(f"play_bag: {error}")
     finally:

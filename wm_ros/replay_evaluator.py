@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import ParameterDescriptor
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from wm_core import configuration
 from wm_core.cli import shipped
+from wm_core.cli.recording_contract import description_in
 from wm_core.data.bag import Bag
 from wm_core.data.heard import Heard
 from wm_core.data.recording_config import COMMANDED, GUARD, Contract, RecordingConfig
@@ -18,11 +21,13 @@ from wm_core.errors import WmError
 from wm_core.evaluation.replay import Replay, replayed
 from wm_core.evaluation.replay_config import ReplayConfig
 from wm_core.evaluation.replay_report import Models, report
+from wm_core.robot.robot_config import RobotConfig, read_description
 from wm_core.simulation import arm
 from wm_core.vision.load import load_encoder
-from wm_ros import process, robot_description
+from wm_ros import process
 from wm_ros.capture import Capture
 from wm_ros.lifecycle import WmNode, status
+from wm_ros.robot_description import LATCHED
 
 LOOK = 0.2  # s between two looks for publishers and for silence
 TEXTS = {
@@ -30,6 +35,7 @@ TEXTS = {
     "out": "directory of the report",
     "model": "folder with encoder/ and world_model/ (and decoder/); empty: the embedded one that ships",
     "contract": "YAML that says which topics are read; empty: the shipped record_lerobot.yaml",
+    "robot_file": "YAML of the robot; where it names no URDF, the bag or topic robot_description brings it; empty: the shipped ur5e.yaml",
 }
 
 
@@ -38,12 +44,11 @@ class ReplayEvaluator(WmNode[ReplayConfig]):
 
     def __init__(self) -> None:
         super().__init__("replay_evaluator", ReplayConfig, "replay.yaml")
-        robot_description.declare(self)
         for name, text in TEXTS.items():
             self.declare_parameter(name, "out/replay" if name == "out" else "", ParameterDescriptor(description=text, read_only=True))
 
     def own_parameters(self) -> tuple[str, ...]:
-        return (*super().own_parameters(), *robot_description.PARAMETERS, *TEXTS)
+        return (*super().own_parameters(), *TEXTS)
 
     def configure(self, config: ReplayConfig) -> None:
         torch.set_num_threads(1)
@@ -51,18 +56,25 @@ class ReplayEvaluator(WmNode[ReplayConfig]):
         parts = {name: folder / name for name in ("encoder", "world_model", "decoder")}
         self._encoder = load_encoder(str(parts["encoder"]), torch.device("cpu"))
         decoder = parts["decoder"] if parts["decoder"].is_dir() else None
-        robot = Path(str(self.get_parameter("robot_file").value))
+        robot = Path(self._told("robot_file") or shipped.shipped("ur5e.yaml"))
         self._models = Models(parts["world_model"], decoder, shipped.shipped("planner.yaml"), shipped.shipped("safety_guard.yaml"), robot)
-        read = configuration.read(RecordingConfig, self._told("contract") or shipped.shipped("record_lerobot.yaml"))
-        self._contract, self._begun = self._robot(read), False
+        self._recording = configuration.read(RecordingConfig, self._told("contract") or shipped.shipped("record_lerobot.yaml"))
+        self._robot = configuration.read(RobotConfig, robot)
+        self._embedded = Contract(self._recording, arm.urdf(), "base_link", "tool0")
+        self._own = self._described = read_description(self._robot, robot) or ""
         self._said = "waiting"
         self._new()
+        wanted = [stream for stream in self._recording.streams if stream.kind in (COMMANDED, GUARD)]
+        self._capture = Capture(self, (self._recording.cameras[0], *wanted), lambda: self._steady.now().nanoseconds * 1e-9)
+        self._kinds = {one.topic: one.config.kind for one in self._capture.heard.values()}
 
     def activate(self) -> None:
         self.create_service(Trigger, "~/finish", self._on_finish)
         if self._told("bag"):
             self._once = self.create_timer(0.0, self._read, clock=self._steady)
             return
+        if not self._own:
+            self.create_subscription(String, "robot_description", self._on_description, LATCHED)
         self._capture.sink = self._hear
         self._capture.look()
         self.create_timer(LOOK, self._look, clock=self._steady)
@@ -78,22 +90,19 @@ class ReplayEvaluator(WmNode[ReplayConfig]):
     def _told(self, name: str) -> str:
         return str(self.get_parameter(name).value or "")
 
-    def _robot(self, read: RecordingConfig) -> Contract:
-        """The robot on the topic robot_description where one is, else the embedded arm: a bag that is played needs no robot."""
-        try:
-            robot, urdf = robot_description.read(self)
-        except WmError as error:
-            self.get_logger().info(f"the embedded arm's description is used: {error.what}")
-            return Contract(read, arm.urdf(), "base_link", "tool0")
-        return Contract(read, urdf, robot.base_link, robot.tool_link)
+    def _contract(self, urdf: str) -> Contract:
+        """With the arm of this description; with the embedded one where there is none: a bag needs no robot."""
+        if urdf:
+            return Contract(self._recording, urdf, self._robot.base_link, self._robot.tool_link)
+        self.get_logger().warning("no robot description came: the guard's words are taken as those of the embedded arm")
+        return self._embedded
 
     def _new(self) -> None:
         """What was heard is forgotten."""
-        self._replay = Replay(self._encoder, self._contract)
-        wanted = [stream for stream in self._contract.config.streams if stream.kind in (COMMANDED, GUARD)]
-        streams = (self._contract.config.cameras[0], *wanted)
-        self._capture = Capture(self, streams, lambda: self._steady.now().nanoseconds * 1e-9)
-        self._kinds = {one.topic: one.config.kind for one in self._capture.heard.values()}
+        self._replay, self._begun = Replay(self._encoder, self._embedded, played=True), False
+
+    def _on_description(self, message: String) -> None:
+        self._described = str(message.data)
 
     def _hear(self, topic: str, kind: str, received: float, stamp: float, data: bytes) -> None:
         if not self._begun:
@@ -106,35 +115,32 @@ class ReplayEvaluator(WmNode[ReplayConfig]):
         now = self._steady.now().nanoseconds * 1e-9
         if self._begun and min(one.arrivals.age(now) for one in self._capture.heard.values()) > self._known().quiet:
             self.get_logger().info("the recording fell silent")
-            self._finish("what was heard")
+            self._finish()
 
     def _read(self) -> None:
         self.destroy_timer(self._once)
-        try:
-            self._replay = replayed(Bag(Path(self._told("bag"))), self._encoder, self._contract)
-        except WmError as error:
-            self._say_error(str(error))
-            return
-        self._finish(Path(self._told("bag")).name)
+        path = Path(self._told("bag"))
+        self._report(lambda: self._recorded(Bag(path)), path.name)
+
+    def _recorded(self, bag: Bag) -> Replay:
+        return replayed(bag, self._encoder, self._contract(self._own or description_in(bag)))
 
     def _on_finish(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = self._finish("what was heard")
+        response.success, response.message = self._finish()
         return response
 
-    def _finish(self, name: str) -> tuple[bool, str]:
-        """Write the report of what was heard so far, and begin anew."""
-        heard, self._begun = self._replay, False
-        for one in self._capture.heard.values():
-            if one.drops:
-                heard.missed[f"messages of {one.topic} that were lost on the way"] = one.drops
+    def _finish(self) -> tuple[bool, str]:
+        """Report what was heard so far, and begin anew."""
+        heard = self._replay
+        self._new()
+        return self._report(lambda: heard.judged(self._contract(self._described)), "what was heard")
+
+    def _report(self, recording: Callable[[], Replay], name: str) -> tuple[bool, str]:
         try:
-            page = report(heard, self._models, self._known(), name, Path(self._told("out")))
+            page = report(recording(), self._models, self._known(), name, Path(self._told("out")))
         except WmError as error:
             self._say_error(str(error))
             return False, str(error)
-        finally:
-            self._replay = Replay(heard.encoder, heard.contract)
-            self._capture.begin()
         self._said = f"the report is {page}"
         self.get_logger().info(self._said)
         return True, self._said

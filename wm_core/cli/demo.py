@@ -49,7 +49,7 @@ def run_loop(chosen: argparse.Namespace) -> int:
     config = overridden(configuration.read(LoopConfig, shipped("loop.yaml")), changes)
     out = chosen.out or Path("out") / "loop"
     loop = loop_stages.run(out, config, _say)
-    print(f"the change cost {100 * loop.lost:.0f} points, {100 * loop.recovered:.0f} % of them came back; {out / 'loop.md'}")
+    print(f"{loop.outcome}; {out / 'loop.md'}")
     return 0 if loop.recovered >= 2.0 / 3.0 else 1
 
 

@@ -13,7 +13,7 @@ import yaml
 from wm_core import configuration
 from wm_core.cli.shipped import config_folder, model, shipped
 from wm_core.cli.stage_record import Stage, StageRecord
-from wm_core.data.collect import CollectConfig, collect
+from wm_core.data.collect import CollectConfig, CollectReport, collect
 from wm_core.errors import WmError
 from wm_core.evaluation import loop_report
 from wm_core.evaluation.control import Summary
@@ -31,9 +31,24 @@ Say = Callable[[str], None]
 CHANGED, PLANNER = "changed", "planner"
 
 
-def run(out: Path, config: LoopConfig, say: Say) -> Loop:
+def record_motion(words: list[str]) -> int:
+    """Its exit status. The nodes are ROS programs; this room knows no ROS, so `ros2 run` does it."""
+    return subprocess.run(["ros2", "run", "wm_ros", "record_motion", *words], check=False).returncode
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What takes long."""
+
+    measure: Callable[[Setup, Say], object] = evaluate_control
+    record: Callable[[list[str]], int] = record_motion
+    collect: Callable[[CollectConfig, SimConfig, Path], CollectReport] = collect
+    finetune: Callable[[Path, FinetuneConfig, Path, Path, Say], object] = finetune
+
+
+def run(out: Path, config: LoopConfig, say: Say, jobs: Jobs = Jobs()) -> Loop:
     """The whole loop in `out`; what ended there before is not done again."""
-    making = _Making(out.resolve(), config, say)
+    making = _Making(out.resolve(), config, say, jobs)
     seconds = StageRecord(making.out, say).run(making.stages())
     return making.report(seconds)
 
@@ -45,6 +60,7 @@ class _Making:
     out: Path
     config: LoopConfig
     say: Say
+    jobs: Jobs
 
     def __post_init__(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
@@ -108,7 +124,7 @@ class _Making:
         )
         planner = configuration.read(PlannerConfig, shipped("planner.yaml"))
         out, encoder = self.out / name, str(model("encoder"))
-        evaluate_control(Setup(config, planner, self._arm, config_folder(), encoder, place, None, out), self.say)
+        self.jobs.measure(Setup(config, planner, self._arm, config_folder(), encoder, place, None, out), self.say)
 
     def _summaries(self, name: str) -> dict[str, Summary]:
         """By scene."""
@@ -116,14 +132,14 @@ class _Making:
         return {one["scene"]: Summary(**one) for one in record["summaries"]}
 
     def _record(self) -> None:
-        """The nodes are ROS programs; this room knows no ROS, so `ros2 run` does it."""
+        """Through the real nodes, whose arm is in the changed scene."""
         files, own = self.out / "config", self.config.recording
         files.mkdir(exist_ok=True)
         told = yaml.safe_dump(json.loads(json.dumps(asdict(self._changed))), sort_keys=False)
         (files / "sim_arm.yaml").write_text(told, encoding="utf-8")
         settings = [f"recording.{name}={value}" for name, value in asdict(own).items()]
         words = ["--files", str(files), "--out", str(self.out / "recorded"), *settings]
-        status = subprocess.run(["ros2", "run", "wm_ros", "record_motion", *words], check=False).returncode
+        status = self.jobs.record(words)
         if status:
             mend = "look at the messages above; the same command goes on"
             raise WmError("not all episodes were recorded", got=f"exit status {status}", mend=mend)
@@ -134,7 +150,7 @@ class _Making:
             config = replace(
                 configuration.read(CollectConfig, shipped("collect.yaml")), episodes=own.episodes, frames=own.frames, seed=own.seed
             )
-            self.say(collect(config, self._arm, self.out / "old").text())
+            self.say(self.jobs.collect(config, self._arm, self.out / "old").text())
 
     def _finetune(self) -> None:
         path = shipped("finetune.yaml")
@@ -142,4 +158,4 @@ class _Making:
         description = str(shipped("datasets/embedded_arm.yaml"))
         new, old = (TuningSet(str(self.out / name), description) for name in ("recorded", "old"))
         data = replace(config.data, new=(new,), old=(old,), encoder=str(model("encoder")), cache=str(self.out / "tokens"))
-        finetune(model("world_model"), replace(config, data=data), path.parent, self.out / "finetune", self.say)
+        self.jobs.finetune(model("world_model"), replace(config, data=data), path.parent, self.out / "finetune", self.say)

@@ -23,16 +23,15 @@ def contract_of(chosen: argparse.Namespace, bag: Any) -> Contract:
     from wm_core.cli.shipped import shipped
     from wm_core.data.recording_config import Contract, RecordingConfig
     from wm_core.robot.robot_config import RobotConfig
+    from wm_core.simulation import arm
 
     config = configuration.read(RecordingConfig, chosen.contract or shipped("record_lerobot.yaml"))
     robot = configuration.read(RobotConfig, chosen.robot or shipped("ur5e.yaml"))
-    urdf = chosen.urdf.read_text(encoding="utf-8") if chosen.urdf else _description(bag)
+    urdf = chosen.urdf.read_text(encoding="utf-8") if chosen.urdf else description_in(bag) or arm.urdf()
     return Contract(config, urdf, robot.base_link, robot.tool_link)
 
 
-def _description(bag: Any) -> str:
-    from wm_core.simulation import arm
-
+def description_in(bag: Any) -> str:
+    """The URDF that a bag holds; empty: none."""
     topics = [topic for topic in bag.topics if topic.endswith("/robot_description")]
-    told = (heard.message.data for heard in bag.messages(topics))
-    return str(next(told, "")) or arm.urdf()
+    return str(next((heard.message.data for heard in bag.messages(topics)), "")) if topics else ""

@@ -136,7 +136,8 @@ def summary(policy: str, kind: str, trials: Sequence[Trial], step: float, scene:
 
 
 def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share after `trials`, by Wilson's score."""
+    """The 95 % interval of a share after `trials`, by Wilson's score; the share itself is in it, whatever rounding says."""
     share, extra = successes / trials, z * z / trials
     middle, half = share + extra / 2.0, z * math.sqrt(share * (1.0 - share) / trials + extra / (4.0 * trials))
-    return max(0.0, (middle - half) / (1.0 + extra)), min(1.0, (middle + half) / (1.0 + extra))
+    low, high = (middle - half) / (1.0 + extra), (middle + half) / (1.0 + extra)
+    return max(0.0, min(low, share)), min(1.0, max(high, share))

@@ -39,8 +39,16 @@ class Loop:
 
     @property
     def recovered(self) -> float:
-        """Of that, the share that fine-tuning brought back; 0 where nothing was lost."""
-        return (self.tuned.rate - self.changed.rate) / self.lost if self.lost > 0.0 else 0.0
+        """Of that, the share that fine-tuning brought back; 0 where nothing was lost. Of counts, so that two thirds are two thirds."""
+        lost = self.trained.successes - self.changed.successes
+        return (self.tuned.successes - self.changed.successes) / lost if lost > 0 else 0.0
+
+    @property
+    def outcome(self) -> str:
+        """What the change cost and what came back, in words."""
+        if self.lost <= 0.0:
+            return "the change cost no success, so that none could come back"
+        return f"the change cost {100 * self.lost:.0f} points of success; {100 * self.recovered:.0f} % of them came back"
 
 
 def write(loop: Loop, pictures: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -70,7 +78,7 @@ def markdown(loop: Loop) -> str:
             "pictured in the scene that they are to be reached in. Brackets are 95 % intervals by Wilson's score.",
             "",
             *table(["scene and model", "successes", "share", "tool at the end, cm (median)"], rows),
-            f"The change cost {100 * loop.lost:.0f} points of success; {100 * loop.recovered:.0f} % of them came back.",
+            f"{loop.outcome[0].upper()}{loop.outcome[1:]}.",
             "",
             f"{loop.episodes} episodes were recorded through the nodes. Recording, collecting what is known and fine-tuning took "
             f"{spent / 60:.1f} minutes, evaluation aside. The fine-tuned model ({loop.model[:12]}): {loop.offer}.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import xml.etree.ElementTree as ET
 from bisect import insort
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -22,32 +24,41 @@ from wm_core.planning.history import History, Reading
 from wm_core.robot.kinematics import Kinematics
 from wm_core.robot.rotation import Array
 from wm_core.robot.urdf import read_chain
+from wm_core.simulation import arm
 from wm_core.vision.encoder import Encoder
 
 KEPT = 600  # pictures kept for strips; the tokens are kept of all
+GAP = 1.5  # periods between two stamps, from which on messages are missing between them
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture as tokens (P, D): when it was taken and when it came (s)."""
+    """One picture as tokens (P, D): when it was taken, and when it came (s), which a played recording does not tell."""
 
     stamp: float
-    received: float
+    received: float | None
     latents: Tensor
 
 
 @dataclass
 class Replay:
-    """Fills with every message that is heard, in any order; what cannot be used is counted by reason in `missed`."""
+    """Fills with every message that is heard, in any order; what cannot be used is counted by reason in `missed`.
+
+    `played`: over topics, where it is the playing that says when a message comes, and where the arm may be described after its words: these
+    wait until `judged`.
+    """
 
     encoder: Encoder
     contract: Contract
+    played: bool = False
     frames: list[Frame] = field(default_factory=list)
     readings: dict[float, tuple[Reading, Array]] = field(default_factory=dict)
-    guard: list[tuple[float, bool]] = field(default_factory=list)  # scale, and whether a limit cut
+    guard: list[tuple[float, bool]] = field(default_factory=list)  # stamp, and whether a limit cut
     pictures: dict[float, Picture] = field(default_factory=dict)
     missed: dict[str, int] = field(default_factory=dict)
+    heard: dict[str, int] = field(default_factory=dict)  # messages by topic
     encoding: list[float] = field(default_factory=list)  # s of each frame
+    waiting: list[Heard] = field(default_factory=list)  # words of the guard
 
     def __post_init__(self) -> None:
         contract = self.contract
@@ -57,18 +68,20 @@ class Replay:
 
     def hear(self, heard: Heard, kind: str) -> None:
         """A message of a stream of this kind of the contract."""
-        try:
-            if kind == CAMERA:
-                self.see(picture_of(heard), heard.stamp, heard.received)
-            elif kind == COMMANDED:
-                message = heard.message
-                self.feel(dict(zip(message.name, message.position, strict=False)), heard.stamp)
-            elif kind == GUARD:
-                self.guard.append((float(heard.message.scale), len(heard.message.active_limits) > 0))
-        except WmError as error:
-            self.miss(error.what)
+        self.heard[heard.topic] = self.heard.get(heard.topic, 0) + 1
+        if kind == COMMANDED and self.played:
+            self.waiting.append(heard)
+        else:
+            self._take(heard, kind)
 
-    def see(self, picture: Picture, stamp: float, received: float) -> None:
+    def judged(self, contract: Contract) -> Replay:
+        """What was played, with the words of the guard taken as those of the arm of this contract."""
+        known = replace(self, contract=contract, waiting=[], missed=dict(self.missed))
+        for word in self.waiting:
+            known._take(word, COMMANDED)
+        return known
+
+    def see(self, picture: Picture, stamp: float, received: float | None) -> None:
         """A frame of the camera (H, W, 3)."""
         self._size = self._size or picture.shape
         if picture.shape != self._size:
@@ -98,6 +111,21 @@ class Replay:
     def miss(self, why: str) -> None:
         self.missed[why] = self.missed.get(why, 0) + 1
 
+    def gaps(self) -> dict[str, int]:
+        """How many messages the gaps of each stream leave room for; where they were lost, a recording does not tell."""
+        stamps = {
+            "a frame that is missing in a gap": [frame.stamp for frame in self.frames],
+            "a word of the guard that is missing in a gap": self.readings,
+            "a status of the guard that is missing in a gap": [stamp for stamp, _ in self.guard],
+        }
+        return {why: count for why, known in stamps.items() if (count := missing(known))}
+
+    @property
+    def arm(self) -> str:
+        """Which arm it is that the words of the guard are about."""
+        urdf = self.contract.urdf
+        return "the embedded arm" if urdf == arm.urdf() else f"'{ET.fromstring(urdf).get('name', '')}', as it was described"
+
     def history(self) -> History:
         """All of it, as the controller keeps the newest part."""
         history = History(np.inf)
@@ -114,6 +142,27 @@ class Replay:
             return None
         last, before = self.readings[stamps[-1]][1], self.readings[stamps[0]][1]
         return last, (last - before) / (stamps[-1] - stamps[0]) if len(stamps) > 1 else np.zeros(len(last))
+
+    def _take(self, heard: Heard, kind: str) -> None:
+        try:
+            if kind == CAMERA:
+                self.see(picture_of(heard), heard.stamp, None if self.played else heard.received)
+            elif kind == COMMANDED:
+                message = heard.message
+                self.feel(dict(zip(message.name, message.position, strict=False)), heard.stamp)
+            elif kind == GUARD:
+                self.guard.append((heard.stamp, len(heard.message.active_limits) > 0))
+        except WmError as error:
+            self.miss(error.what)
+
+
+def missing(stamps: Iterable[float]) -> int:
+    """How many stamps (s) the gaps of a regular stream leave room for, by the median of the periods that are there."""
+    periods = np.diff(np.unique(np.fromiter(stamps, np.float64)))
+    if not len(periods):
+        return 0
+    long = periods[periods > GAP * np.median(periods)] / np.median(periods)
+    return int((np.rint(long) - 1.0).sum())
 
 
 def replayed(bag: Bag, encoder: Encoder, contract: Contract) -> Replay:

@@ -23,8 +23,10 @@ PAGE, NUMBERS, PLOT, STRIP = "replay.md", "replay.json", "replay.png", "strip.pn
 def write(result: ReplayResult, folder: Path, name: str, strip: bool) -> Path:
     """The page; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = asdict(result) | {"ratio": result.prediction.ratio, "cosine": result.cosine, "magnitude": result.magnitude}
-    numbers |= {"planned_cut": result.planned_cut, "planned_left": result.planned_left}
+    numbers = asdict(result) | {"ratio": result.prediction.ratio}
+    numbers |= {
+        name: getattr(result, name) for name in ("cosine", "magnitude", "turn_cosine", "turn_magnitude", "planned_cut", "planned_left")
+    }
     (folder / NUMBERS).write_text(json.dumps(numbers, indent=1), encoding="utf-8")
     _plot(result, folder / PLOT)
     page = folder / PAGE
@@ -51,51 +53,76 @@ def _decoded(decoder: Decoder, tokens: Tensor) -> np.ndarray:
 
 
 def _lines(result: ReplayResult, name: str, strip: bool) -> list[str]:
-    told, plans = result.prediction, result.plans
-    horizons = range(1, len(told.model) + 1)
+    lines = [
+        f"# Replay of {name}",
+        "",
+        f"{result.frames} frames in {result.seconds:.1f} s; model {result.model[:12]}, encoder {result.encoder[:12]}.",
+        f"The guard's words are those of {result.arm}.",
+        "",
+        *_predicted(result),
+        *(_planned(result) if result.plans else ()),
+        *_timed(result),
+        "## What was heard, and missed",
+        "",
+        *table(("topic", "messages"), sorted((topic, str(count)) for topic, count in result.heard.items())),
+        *([f"- {count} x {why}" for why, count in result.missed.items()] or ["Nothing was missed."]),
+    ]
+    if strip:
+        lines += ["", "## What it imagined", "", f"![camera over imagination]({STRIP})"]
+    return [*lines, ""]
+
+
+def _predicted(result: ReplayResult) -> list[str]:
+    told = result.prediction
     rows = [
         ("error, in units of holding the last frame", *(f"{value:.3f}" for value in told.ratio)),
         ("squared error of the last frame, held", *(f"{value:.4f}" for value in told.copy)),
     ]
     if told.covered is not None:
         rows.append((f"within the bands of {told.bands:.0%}", *(f"{value:.2f}" for value in told.covered)))
-    lines = [
-        f"# Replay of {name}",
-        "",
-        f"{result.frames} frames in {result.seconds:.1f} s; model {result.model[:12]}, encoder {result.encoder[:12]}.",
-        "",
+    return [
         "## What was predicted",
         "",
         f"From {told.starts} beginnings, with the actions that the guard carried out.",
         "",
-        *table(("", *(f"{h} ahead" for h in horizons)), rows),
+        *table(("", *(f"{h} ahead" for h in range(1, len(told.model) + 1))), rows),
         f"![error and plans]({PLOT})",
         "",
     ]
-    if plans:
-        shown = {
-            "cosine of the planned and the done way, median": result.cosine,
-            "planned way / done way, median": result.magnitude,
-            "plans whose first step a limit of the guard would have cut, share": result.planned_cut,
-            "share of the planned way that the guard would have let through, median": result.planned_left,
-            "time of a plan, s, median": float(np.median([one.seconds for one in plans])),
-        }
-        lines += ["## What would have been planned", "", f"{len(plans)} plans, each toward the frame that came later.", ""]
-        limits = sorted({limit for one in plans for limit in one.limits or ()})
-        lines += table(("", "measured"), [(words, "none moved" if value is None else f"{value:.2f}") for words, value in shown.items()])
-        lines += [f"Limits that would have cut: {', '.join(limits) or 'none'}.", ""]
-    cut = "not recorded" if result.guard_cut is None else f"{result.guard_cut:.1%}"
+
+
+def _planned(result: ReplayResult) -> list[str]:
+    plans = result.plans
+    shown = {
+        "cosine of the planned and the done way, median": result.cosine,
+        "planned way / done way, median": result.magnitude,
+        "cosine of the planned and the done turn, median": result.turn_cosine,
+        "planned turn / done turn, median": result.turn_magnitude,
+        "plans whose first step a limit of the guard would have cut, share": result.planned_cut,
+        "share of the planned way that the guard would have let through, median": result.planned_left,
+        "time of a plan, s, median": float(np.median([one.seconds for one in plans])),
+    }
+    limits = sorted({limit for one in plans for limit in one.limits or ()})
+    return [
+        "## What would have been planned",
+        "",
+        f"{len(plans)} plans, each toward the frame that came later.",
+        "",
+        *table(("", "measured"), [(words, "none moved" if value is None else f"{value:.2f}") for words, value in shown.items()]),
+        f"Limits that would have cut: {', '.join(limits) or 'none'}.",
+        "",
+    ]
+
+
+def _timed(result: ReplayResult) -> list[str]:
+    age = "not known: it was played" if result.age is None else f"{1e3 * result.age[0]:.1f}, {1e3 * result.age[1]:.1f} ms"
     times = [
         ("encoding a frame, p50, p95", f"{1e3 * result.encoding[0]:.1f}, {1e3 * result.encoding[1]:.1f} ms"),
         ("predicting from one beginning, mean", f"{1e3 * result.predicting:.1f} ms"),
-        ("age of a frame when it came, p50, p95", f"{1e3 * result.age[0]:.1f}, {1e3 * result.age[1]:.1f} ms"),
-        ("the guard's words in which a limit cut", cut),
+        ("age of a frame when it came, p50, p95", age),
+        ("the guard's words in which a limit cut", "not recorded" if result.guard_cut is None else f"{result.guard_cut:.1%}"),
     ]
-    lines += ["## Time and the guard", "", *table(("", "measured"), times), "## What was missed", ""]
-    lines += [f"- {count} x {why}" for why, count in result.missed.items()] or ["Nothing."]
-    if strip:
-        lines += ["", "## What it imagined", "", f"![camera over imagination]({STRIP})"]
-    return [*lines, ""]
+    return ["## Time and the guard", "", *table(("", "measured"), times)]
 
 
 def _plot(result: ReplayResult, path: Path) -> None:

@@ -29,7 +29,7 @@ from wm_core.world_model.conditioning import Conditioning
 from wm_core.world_model.world_model import WorldModel
 
 NONE = np.zeros((0, 7))
-MOVED = 0.002  # m: a step that was shorter has no direction
+MOVED, TURNED = 0.002, 0.01  # m, rad: a step that was shorter has no direction
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Compared:
-    """A plan's first step beside what was done then: cosine and ratio of the ways (None: hardly any); `imagined`: the plan's cost.
+    """A plan's first step beside what was done then: cosine and ratio of the ways and of the turns (None: hardly any).
 
-    `left`: the share of the planned way that the guard would have let through, and `limits`: those that would have cut it; None: it would
-    not have armed the arm where it was.
+    `imagined`: the plan's cost. `left`: the share of the planned way that the guard would have let through, and `limits`: those that would
+    have cut it; None: it would not have armed the arm where it was.
     """
 
     time: float
@@ -61,6 +61,8 @@ class Compared:
     done: tuple[float, ...]
     cosine: float | None
     ratio: float | None
+    turn_cosine: float | None
+    turn_ratio: float | None
     imagined: float
     seconds: float
     left: float | None
@@ -82,6 +84,7 @@ class ReplayResult:
 
     model: str
     encoder: str
+    arm: str
     frames: int
     seconds: float
     prediction: Prediction
@@ -89,7 +92,8 @@ class ReplayResult:
     guard_cut: float | None  # share of the guard's words in which a limit cut
     encoding: tuple[float, float]  # p50, p95
     predicting: float  # of one beginning, mean
-    age: tuple[float, float]  # of a frame when it came: p50, p95
+    age: tuple[float, float] | None  # of a frame when it came: p50, p95; None: it was played, which does not tell
+    heard: dict[str, int] = field(default_factory=dict)  # messages by topic
     missed: dict[str, int] = field(default_factory=dict)
     strip: tuple[float, ...] = ()  # stamps of the frames of the strip
 
@@ -101,6 +105,15 @@ class ReplayResult:
     @property
     def magnitude(self) -> float | None:
         return _median([one.ratio for one in self.plans])
+
+    @property
+    def turn_cosine(self) -> float | None:
+        """Median over the plans that turned."""
+        return _median([one.turn_cosine for one in self.plans])
+
+    @property
+    def turn_magnitude(self) -> float | None:
+        return _median([one.turn_ratio for one in self.plans])
 
     @property
     def planned_cut(self) -> float | None:
@@ -138,13 +151,12 @@ def evaluate_replay(
     prediction, best = _predict(model, begun, config, horizon)
     each = (time.perf_counter() - started) / len(begun)
     plans = _plans(replay, model, history, config, planning, step) if planning is not None else ()
-    ages = [frame.received - frame.stamp for frame in replay.frames]
+    ages = [frame.received - frame.stamp for frame in replay.frames if frame.received is not None]
     stamps = [frame.stamp for frame in replay.frames]
-    gaps = int(np.sum(np.diff(stamps) > 1.5 * np.median(np.diff(stamps)))) if len(stamps) > 1 else 0
-    missed = replay.missed | ({"a gap of more than one and a half frames": gaps} if gaps else {})
     result = ReplayResult(
         model=model.hash,
         encoder=replay.encoder.weight_hash,
+        arm=replay.arm,
         frames=len(replay.frames),
         seconds=stamps[-1] - stamps[0],
         prediction=prediction,
@@ -152,8 +164,9 @@ def evaluate_replay(
         guard_cut=float(np.mean([cut for _, cut in replay.guard])) if replay.guard else None,
         encoding=_percentiles(replay.encoding),
         predicting=each,
-        age=_percentiles(ages),
-        missed=missed,
+        age=_percentiles(ages) if ages else None,
+        heard=replay.heard,
+        missed=replay.missed | replay.gaps(),
         strip=tuple(frame.stamp for frame in begun[best[0]].future),
     )
     return result, (begun[best[0]], best[1])
@@ -264,19 +277,21 @@ def _compared(
     plan = search.run(problem, evaluator, np.random.default_rng(seed), time.perf_counter, np.inf)
     done = action_row(now.pose, later.pose, later.gripper)
     took = time.perf_counter() - began
-    cosine, ratio = _alike(plan.actions[0, :3], done[:3])
+    ways = _alike(plan.actions[0, :3], done[:3], MOVED)
+    turns = _alike(plan.actions[0, 3:6], done[3:6], TURNED)
     let = guarded_step(planning.guard, *told, plan.actions[0], step)
     if let is None:
         replay.miss("a plan from where the guard would not have armed the arm")
     left, limits = (None, None) if let is None else (let.left, let.limits)
-    return Compared(frame.stamp, _row(plan.actions[0]), _row(done), cosine, ratio, float(plan.cost), took, left, limits)
+    return Compared(frame.stamp, _row(plan.actions[0]), _row(done), *ways, *turns, float(plan.cost), took, left, limits)
 
 
-def _alike(planned: Array, done: Array) -> tuple[float | None, float | None]:
+def _alike(planned: Array, done: Array, least: float) -> tuple[float | None, float | None]:
+    """Cosine and ratio of lengths; None where one that counts is shorter than `least`."""
     lengths = float(np.linalg.norm(planned)), float(np.linalg.norm(done))
-    if lengths[1] < MOVED:
+    if lengths[1] < least:
         return None, None
-    cosine = float(planned @ done / (lengths[0] * lengths[1])) if lengths[0] >= MOVED else None
+    cosine = float(planned @ done / (lengths[0] * lengths[1])) if lengths[0] >= least else None
     return cosine, lengths[0] / lengths[1]
 
 
