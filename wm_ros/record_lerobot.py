@@ -12,6 +12,7 @@ from wm_core.data.footage import size_of
 from wm_core.data.journal import SUCCESS
 from wm_core.data.lerobot_writer import Layout
 from wm_core.data.recorder import Answer, Code, Recorder, Wish
+from wm_core.data.recorder_words import Command, WordError, meant
 from wm_core.data.recording_config import CAMERA, Contract, RecordingConfig
 from wm_core.data.recording_layout import layout_of
 from wm_ros import process, robot_description
@@ -110,25 +111,24 @@ class RecordLerobot(WmNode[RecordingConfig]):
             self.get_logger().error(again)
 
     def _on_request(self, request: RecordEpisode.Request, response: RecordEpisode.Response) -> RecordEpisode.Response:
-        if request.success_label >= len(SUCCESS) or request.command > RecordEpisode.Request.LABEL:
+        if request.success_label >= len(SUCCESS) or request.command > Command.LABEL:
             answer = Answer(Code.INVALID, f"command {request.command} with success_label {request.success_label}; see srv/RecordEpisode")
         else:
             wish = Wish(request.task, SUCCESS[request.success_label], request.robot, request.workspace)
-            answer = self._obey(int(request.command), wish, int(request.episode_index))
+            answer = self._obey(Command(request.command), wish, int(request.episode_index))
         response.success, response.code = answer.code == Code.SUCCESS, int(answer.code)
         response.message, response.episode_index = answer.text, answer.episode
         return response
 
-    def _obey(self, command: int, wish: Wish, index: int = -1) -> Answer:
-        asked = RecordEpisode.Request
-        if command == asked.START:
+    def _obey(self, command: Command, wish: Wish, index: int = -1) -> Answer:
+        if command == Command.START:
             self._capture.look()
             answer = self._recorder.start(wish, self._capture.complaints(), self._layout)
             if answer.code == Code.SUCCESS:
                 self._capture.begin()
-        elif command == asked.STOP:
+        elif command == Command.STOP:
             answer = self._recorder.stop(wish)
-        elif command == asked.DISCARD:
+        elif command == Command.DISCARD:
             answer = self._recorder.discard()
         else:
             answer = self._recorder.label(index, wish)
@@ -144,18 +144,12 @@ class RecordLerobot(WmNode[RecordingConfig]):
 
     def _told(self, word: str) -> None:
         """A word of the topic or the keyboard."""
-        asked = RecordEpisode.Request
-        if word == "start or stop":
-            word = "stop" if self._recorder.recording else "start"
-        commands = {"start": asked.START, "stop": asked.STOP, "discard": asked.DISCARD, "success": asked.LABEL, "failure": asked.LABEL}
-        if word not in commands:
-            self._say(f"unknown command '{word}'; allowed: {', '.join(commands)}", error=True)
-        elif word in ("success", "failure"):
-            wish = Wish(success={"success": SUCCESS[2], "failure": SUCCESS[1]}[word])
-            # While an episode runs, the word ends it.
-            self._obey(asked.STOP if self._recorder.recording else asked.LABEL, wish)
+        try:
+            command, wish = meant(word, self._recorder.recording)
+        except WordError as error:
+            self._say(str(error), error=True)
         else:
-            self._obey(commands[word], Wish())
+            self._obey(command, wish)
 
     def _layout(self) -> Layout:
         """Of the rows that would be recorded now."""
