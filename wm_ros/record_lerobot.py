@@ -45,7 +45,7 @@ class RecordLerobot(WmNode[RecordingConfig]):
         dataset = Path(str(self.get_parameter("dataset").value)).expanduser().absolute()
         self._recorder = Recorder(dataset, Contract(config, urdf, robot.base_link, robot.tool_link))
         self._exporting = Exporting(dataset, config.linger)
-        self._capture = Capture(self, config.streams, self._now)
+        self._capture = Capture(self, config.streams, self._now, config.clock_difference)
         self._said, self._complaints = "ready", list[str]()
         self._status = self.create_publisher(RecorderStatus, "~/status", 10)
         self.get_logger().info(f"episodes go to {dataset}")
@@ -80,7 +80,7 @@ class RecordLerobot(WmNode[RecordingConfig]):
         now = self._now()
         parts = []
         for name, one in self._capture.heard.items():
-            complaint = one.complaint(now)
+            complaint = one.complaint(now, self._recorder.recording)
             level = DiagnosticStatus.ERROR if complaint else DiagnosticStatus.OK
             numbers = {"rate": f"{one.arrivals.rate(now):.1f}", "age": f"{one.arrivals.age(now):.3f}", "drops": one.drops}
             parts.append(status(self, name, level, complaint or "heard", **numbers, backwards=one.backwards))
@@ -98,7 +98,7 @@ class RecordLerobot(WmNode[RecordingConfig]):
     def _watch(self) -> None:
         """Find what came, name what ceased, and see that what was captured is exported."""
         self._capture.look()
-        complaints = self._capture.complaints()
+        complaints = self._capture.complaints(self._recorder.recording)
         for text in set(complaints) - set(self._complaints):
             if self._recorder.recording:
                 self._say(text, error=True)
@@ -123,7 +123,7 @@ class RecordLerobot(WmNode[RecordingConfig]):
     def _obey(self, command: Command, wish: Wish, index: int = -1) -> Answer:
         if command == Command.START:
             self._capture.look()
-            answer = self._recorder.start(wish, self._capture.complaints(), self._layout)
+            answer = self._recorder.start(wish, self._capture.complaints(self._recorder.recording), self._layout)
             if answer.code == Code.SUCCESS:
                 self._capture.begin()
         elif command == Command.STOP:

@@ -81,14 +81,15 @@ class JournalWriter:
         self._file: IO[bytes] = (folder / CAPTURE).open("wb")
         self._writer = Writer(self._file, compression=CompressionType.NONE, use_chunking=False)
         self._writer.start(profile="ros2", library="wm_ros")
-        self._channels: dict[str, int] = {}
+        self._channels: dict[tuple[str, str], int] = {}
 
     def write(self, topic: str, kind: str, received: float, stamp: float, data: bytes) -> None:
         """One message as it came; times in s. What is written here is not lost when the process is killed."""
-        if topic not in self._channels:
+        channel = topic, kind  # who publishes a topic may change its type
+        if channel not in self._channels:
             schema = self._writer.register_schema(kind, "ros2msg", definition(kind).encode())
-            self._channels[topic] = self._writer.register_channel(topic, "cdr", schema)
-        self._writer.add_message(self._channels[topic], round(received * GIGA), data, round(max(stamp, 0.0) * GIGA))
+            self._channels[channel] = self._writer.register_channel(topic, "cdr", schema)
+        self._writer.add_message(self._channels[channel], round(received * GIGA), data, round(max(stamp, 0.0) * GIGA))
         self._file.flush()
 
     def finish(self, labels: Labels, faults: tuple[str, ...]) -> Journal:
