@@ -9,9 +9,10 @@ from rcl_interfaces.msg import ParameterDescriptor
 from std_msgs.msg import String
 
 from wm_core.data.footage import size_of
-from wm_core.data.journal import SUCCESS
+from wm_core.data.journal import FINISHED, SUCCESS
 from wm_core.data.lerobot_writer import Layout
 from wm_core.data.recorder import Answer, Code, Recorder, Wish
+from wm_core.data.recorder_condition import Condition, Known, condition
 from wm_core.data.recorder_words import Command, WordError, meant
 from wm_core.data.recording_config import CAMERA, Contract, RecordingConfig
 from wm_core.data.recording_layout import layout_of
@@ -46,7 +47,7 @@ class RecordLerobot(WmNode[RecordingConfig]):
         self._recorder = Recorder(dataset, Contract(config, urdf, robot.base_link, robot.tool_link))
         self._exporting = Exporting(dataset, config.linger)
         self._capture = Capture(self, config.streams, self._now, config.clock_difference)
-        self._said, self._complaints = "ready", list[str]()
+        self._said, self._complaints, self._troubles = "waiting for START", list[str](), set[str]()
         self._status = self.create_publisher(RecorderStatus, "~/status", 10)
         self.get_logger().info(f"episodes go to {dataset}")
         for one in self._recorder.salvaged:
@@ -84,8 +85,14 @@ class RecordLerobot(WmNode[RecordingConfig]):
             level = DiagnosticStatus.ERROR if complaint else DiagnosticStatus.OK
             numbers = {"rate": f"{one.arrivals.rate(now):.1f}", "age": f"{one.arrivals.age(now):.3f}", "drops": one.drops}
             parts.append(status(self, name, level, complaint or "heard", **numbers, backwards=one.backwards))
-        own = status(self, "recorder", DiagnosticStatus.OK, self._said, pending=self._exporting.pending())
+        how, pending = self._condition(), len(self._exporting.journals().get(FINISHED, ()))
+        own = status(self, "recorder", bytes([how.level]), "; ".join(how.troubles) or self._said, pending=pending)
         return [own, *parts]
+
+    def _condition(self) -> Condition:
+        recorder, exporting = self._recorder, self._exporting
+        capturing = recorder.number if recorder.recording else -1
+        return condition(Known(capturing, exporting.journals(), recorder.refusal(), exporting.fault))
 
     def _now(self) -> float:
         return self._steady.now().nanoseconds * 1e-9
@@ -106,9 +113,7 @@ class RecordLerobot(WmNode[RecordingConfig]):
         ended = self._recorder.watch(complaints)
         if ended:
             self._say(ended, error=True)
-        again = self._exporting.keep_going(self._now())
-        if again:
-            self.get_logger().error(again)
+        self._exporting.keep_going(self._now())
 
     def _on_request(self, request: RecordEpisode.Request, response: RecordEpisode.Response) -> RecordEpisode.Response:
         if request.success_label >= len(SUCCESS) or request.command > Command.LABEL:
@@ -167,17 +172,24 @@ class RecordLerobot(WmNode[RecordingConfig]):
         self._report()
 
     def _report(self) -> None:
-        now, heard = self._now(), self._capture.heard.values()
-        pending = self._exporting.pending()
-        state = RecorderStatus.RECORDING if self._recorder.recording else RecorderStatus.EXPORTING if pending else RecorderStatus.IDLE
-        message = RecorderStatus(state=state, episode=self._recorder.number, frames=self._recorder.frames)
+        now, heard, how = self._now(), self._capture.heard.values(), self._condition()
+        message = RecorderStatus(state=int(how.state), episode=self._recorder.number, frames=self._recorder.frames)
         message.header.stamp = time_message(self.get_clock().now().nanoseconds * 1e-9)
         message.streams = [one.config.name for one in heard]
         message.rates = [float(one.arrivals.rate(now)) for one in heard]
         message.drops = [int(one.drops) for one in heard]
         message.ages = [float(min(one.arrivals.age(now), 1e9)) for one in heard]
-        message.text = "; ".join(self._complaints) if self._recorder.recording and self._complaints else self._said
+        complaints = self._complaints if self._recorder.recording else []
+        message.text = "; ".join([*how.troubles, *(complaints or [self._said])])
         self._status.publish(message)
+        self._log(how.troubles)
+
+    def _log(self, troubles: tuple[str, ...]) -> None:
+        """Say each trouble once, for as long as it lasts; the numbers behind its first words change."""
+        for text in troubles:
+            if text.split(";")[0] not in self._troubles:
+                self.get_logger().error(text)
+        self._troubles = {text.split(";")[0] for text in troubles}
 
 
 def main() -> None:

@@ -143,10 +143,13 @@ class States:
         self._root = root
         self._known: dict[Path, tuple[Written, str]] = {}
 
-    def count(self, state: str) -> int:
-        """How many journals are in this state now."""
+    def folders(self) -> dict[str, list[Path]]:
+        """The folders of the journals by the state that they are in now, the oldest first."""
         self._known = {folder: self._state(folder) for folder in folders(self._root)}
-        return sum(known == state for _, known in self._known.values())
+        found: dict[str, list[Path]] = {}
+        for folder, (_, state) in self._known.items():
+            found.setdefault(state, []).append(folder)
+        return found
 
     def _state(self, folder: Path) -> tuple[Written, str]:
         """Which file it is, and the state; an empty one where there is no file that can be read."""
