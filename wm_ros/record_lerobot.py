@@ -9,9 +9,11 @@ from rcl_interfaces.msg import ParameterDescriptor
 from std_msgs.msg import String
 
 from wm_core.data.footage import size_of
-from wm_core.data.journal import SUCCESS
+from wm_core.data.journal import FINISHED, SUCCESS
 from wm_core.data.lerobot_writer import Layout
 from wm_core.data.recorder import Answer, Code, Recorder, Wish
+from wm_core.data.recorder_condition import Condition, Known, condition
+from wm_core.data.recorder_words import Command, WordError, meant
 from wm_core.data.recording_config import CAMERA, Contract, RecordingConfig
 from wm_core.data.recording_layout import layout_of
 from wm_ros import process, robot_description
@@ -44,8 +46,8 @@ class RecordLerobot(WmNode[RecordingConfig]):
         dataset = Path(str(self.get_parameter("dataset").value)).expanduser().absolute()
         self._recorder = Recorder(dataset, Contract(config, urdf, robot.base_link, robot.tool_link))
         self._exporting = Exporting(dataset, config.linger)
-        self._capture = Capture(self, config.streams, self._now)
-        self._said, self._complaints = "ready", list[str]()
+        self._capture = Capture(self, config.streams, self._now, config.clock_difference)
+        self._said, self._complaints, self._troubles = "waiting for START", list[str](), set[str]()
         self._status = self.create_publisher(RecorderStatus, "~/status", 10)
         self.get_logger().info(f"episodes go to {dataset}")
         for one in self._recorder.salvaged:
@@ -79,12 +81,18 @@ class RecordLerobot(WmNode[RecordingConfig]):
         now = self._now()
         parts = []
         for name, one in self._capture.heard.items():
-            complaint = one.complaint(now)
+            complaint = one.complaint(now, self._recorder.recording)
             level = DiagnosticStatus.ERROR if complaint else DiagnosticStatus.OK
             numbers = {"rate": f"{one.arrivals.rate(now):.1f}", "age": f"{one.arrivals.age(now):.3f}", "drops": one.drops}
             parts.append(status(self, name, level, complaint or "heard", **numbers, backwards=one.backwards))
-        own = status(self, "recorder", DiagnosticStatus.OK, self._said, pending=self._exporting.pending())
+        how, pending = self._condition(), len(self._exporting.journals().get(FINISHED, ()))
+        own = status(self, "recorder", bytes([how.level]), "; ".join(how.troubles) or self._said, pending=pending)
         return [own, *parts]
+
+    def _condition(self) -> Condition:
+        recorder, exporting = self._recorder, self._exporting
+        capturing = recorder.number if recorder.recording else -1
+        return condition(Known(capturing, exporting.journals(), recorder.refusal(), exporting.fault))
 
     def _now(self) -> float:
         return self._steady.now().nanoseconds * 1e-9
@@ -97,7 +105,7 @@ class RecordLerobot(WmNode[RecordingConfig]):
     def _watch(self) -> None:
         """Find what came, name what ceased, and see that what was captured is exported."""
         self._capture.look()
-        complaints = self._capture.complaints()
+        complaints = self._capture.complaints(self._recorder.recording)
         for text in set(complaints) - set(self._complaints):
             if self._recorder.recording:
                 self._say(text, error=True)
@@ -105,30 +113,27 @@ class RecordLerobot(WmNode[RecordingConfig]):
         ended = self._recorder.watch(complaints)
         if ended:
             self._say(ended, error=True)
-        again = self._exporting.keep_going(self._now())
-        if again:
-            self.get_logger().error(again)
+        self._exporting.keep_going(self._now())
 
     def _on_request(self, request: RecordEpisode.Request, response: RecordEpisode.Response) -> RecordEpisode.Response:
-        if request.success_label >= len(SUCCESS) or request.command > RecordEpisode.Request.LABEL:
+        if request.success_label >= len(SUCCESS) or request.command > Command.LABEL:
             answer = Answer(Code.INVALID, f"command {request.command} with success_label {request.success_label}; see srv/RecordEpisode")
         else:
             wish = Wish(request.task, SUCCESS[request.success_label], request.robot, request.workspace)
-            answer = self._obey(int(request.command), wish, int(request.episode_index))
+            answer = self._obey(Command(request.command), wish, int(request.episode_index))
         response.success, response.code = answer.code == Code.SUCCESS, int(answer.code)
         response.message, response.episode_index = answer.text, answer.episode
         return response
 
-    def _obey(self, command: int, wish: Wish, index: int = -1) -> Answer:
-        asked = RecordEpisode.Request
-        if command == asked.START:
+    def _obey(self, command: Command, wish: Wish, index: int = -1) -> Answer:
+        if command == Command.START:
             self._capture.look()
-            answer = self._recorder.start(wish, self._capture.complaints(), self._layout)
+            answer = self._recorder.start(wish, self._capture.complaints(self._recorder.recording), self._layout)
             if answer.code == Code.SUCCESS:
                 self._capture.begin()
-        elif command == asked.STOP:
+        elif command == Command.STOP:
             answer = self._recorder.stop(wish)
-        elif command == asked.DISCARD:
+        elif command == Command.DISCARD:
             answer = self._recorder.discard()
         else:
             answer = self._recorder.label(index, wish)
@@ -144,18 +149,12 @@ class RecordLerobot(WmNode[RecordingConfig]):
 
     def _told(self, word: str) -> None:
         """A word of the topic or the keyboard."""
-        asked = RecordEpisode.Request
-        if word == "start or stop":
-            word = "stop" if self._recorder.recording else "start"
-        commands = {"start": asked.START, "stop": asked.STOP, "discard": asked.DISCARD, "success": asked.LABEL, "failure": asked.LABEL}
-        if word not in commands:
-            self._say(f"unknown command '{word}'; allowed: {', '.join(commands)}", error=True)
-        elif word in ("success", "failure"):
-            wish = Wish(success={"success": SUCCESS[2], "failure": SUCCESS[1]}[word])
-            # While an episode runs, the word ends it.
-            self._obey(asked.STOP if self._recorder.recording else asked.LABEL, wish)
+        try:
+            command, wish = meant(word, self._recorder.recording)
+        except WordError as error:
+            self._say(str(error), error=True)
         else:
-            self._obey(commands[word], Wish())
+            self._obey(command, wish)
 
     def _layout(self) -> Layout:
         """Of the rows that would be recorded now."""
@@ -173,17 +172,24 @@ class RecordLerobot(WmNode[RecordingConfig]):
         self._report()
 
     def _report(self) -> None:
-        now, heard = self._now(), self._capture.heard.values()
-        pending = self._exporting.pending()
-        state = RecorderStatus.RECORDING if self._recorder.recording else RecorderStatus.EXPORTING if pending else RecorderStatus.IDLE
-        message = RecorderStatus(state=state, episode=self._recorder.number, frames=self._recorder.frames)
+        now, heard, how = self._now(), self._capture.heard.values(), self._condition()
+        message = RecorderStatus(state=int(how.state), episode=self._recorder.number, frames=self._recorder.frames)
         message.header.stamp = time_message(self.get_clock().now().nanoseconds * 1e-9)
         message.streams = [one.config.name for one in heard]
         message.rates = [float(one.arrivals.rate(now)) for one in heard]
         message.drops = [int(one.drops) for one in heard]
         message.ages = [float(min(one.arrivals.age(now), 1e9)) for one in heard]
-        message.text = "; ".join(self._complaints) if self._recorder.recording and self._complaints else self._said
+        complaints = self._complaints if self._recorder.recording else []
+        message.text = "; ".join([*how.troubles, *(complaints or [self._said])])
         self._status.publish(message)
+        self._log(how.troubles)
+
+    def _log(self, troubles: tuple[str, ...]) -> None:
+        """Say each trouble once, for as long as it lasts; the numbers behind its first words change."""
+        for text in troubles:
+            if text.split(";")[0] not in self._troubles:
+                self.get_logger().error(text)
+        self._troubles = {text.split(";")[0] for text in troubles}
 
 
 def main() -> None:

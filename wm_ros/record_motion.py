@@ -69,8 +69,11 @@ class MotionRecorder:
         """Until all that was captured is in the dataset."""
         before = self._status
         self._conductor.wait("word of the recorder", lambda: self._status is not before)
-        done = lambda: self._status is not None and self._status.state == RecorderStatus.IDLE  # noqa: E731
+        ended = (RecorderStatus.IDLE, RecorderStatus.FAULT)
+        done = lambda: self._status is not None and self._status.state in ended  # noqa: E731
         self._conductor.wait("the end of the export", done, EXPORT_TIMEOUT)
+        if self._status is not None and self._status.state == RecorderStatus.FAULT:
+            raise ConductorError("the recorder cannot export what it captured", got=self._status.text)
 
     def _episode(self, motion: Motion) -> bool:
         """Whether it was kept."""

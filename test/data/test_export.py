@@ -215,10 +215,12 @@ def test_no_episode_is_lost_or_doubled_when_exporters_are_killed(kills: subproce
 def test_the_states_of_many_journals_are_followed(tmp_path: Path) -> None:
     root = journal.root_of(tmp_path / "set")
     states = journal.States(root)
-    assert states.count(journal.FINISHED) == 0
+    assert states.folders() == {}
     made = [write_journal(root, number, [], contract(), finish=number > 0) for number in range(3)]
-    assert (states.count(journal.FINISHED), states.count(journal.CAPTURING)) == (2, 1)
+    assert states.folders() == {journal.CAPTURING: [made[0].folder], journal.FINISHED: [made[1].folder, made[2].folder]}
     replace(made[0], state=journal.FINISHED).save()
     shutil.rmtree(made[1].folder)
     (made[2].folder / journal.STATE).write_text("{", encoding="utf-8")
-    assert (states.count(journal.FINISHED), states.count(journal.CAPTURING)) == (1, 0)
+    found = states.folders()
+    assert found[journal.FINISHED] == [made[0].folder]
+    assert journal.CAPTURING not in found

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from recordings import SIZE, contract, image, messages
+from recordings import SIZE, contract, image, joint_state, messages
 
 from wm_core.data import journal
 from wm_core.data.bag import Bag
@@ -55,4 +55,16 @@ def test_a_camera_whose_pictures_cannot_be_read_refuses_the_episode(tmp_path: Pa
     assert answer.code == Code.INVALID
     assert "yuv422" in answer.text
     assert not journal.folders(recorder.root)
+    recorder.close()
+
+
+def test_a_topic_whose_type_changes_is_kept_with_both_and_read_with_each(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "set", contract())
+    recorder.start(Wish(), [], layout)
+    sent = [("sensor_msgs/msg/Image", image(1000.0)), ("sensor_msgs/msg/JointState", joint_state(1001.0))]
+    for kind, message in sent:
+        recorder.write("/camera/front/image_raw", kind, 1000.0, 1000.0, encoded(message, kind), frame=False)
+    recorder.stop(Wish())
+    (kept,) = journal.journals(recorder.root)
+    assert [(one.kind, one.data) for one in Bag(kept.capture).messages()] == [(kind, encoded(message, kind)) for kind, message in sent]
     recorder.close()

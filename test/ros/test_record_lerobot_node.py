@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from arm_system import CALM, ArmSystem
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from recordings import contract, write_journal
 from ros_process import CONFIG, RosProcess
+from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from wm_core import configuration
 from wm_core.data import dataset_growth, journal
 from wm_core.data.dataset_config import DatasetConfig
 from wm_core.data.reader import DatasetReader
+from wm_ros.conversions import time_message
+from wm_ros.images import image_message
 from wm_ros.msg import RecorderStatus
 from wm_ros.srv import RecordEpisode
 
@@ -112,6 +120,20 @@ def test_words_of_a_topic_are_commands_too(system: Recording) -> None:
     system.await_status(lambda status: "is dropped" in status.text, "dropped by a word")
 
 
+def test_a_journal_that_became_no_episode_is_a_fault_until_it_is_removed(system: Recording) -> None:
+    told: list[DiagnosticArray] = system.observer.hear(DiagnosticArray, "/diagnostics")
+    levels = lambda: {one.level for each in told for one in each.status if one.name == "/record_lerobot: recorder"}  # noqa: E731
+    failed = write_journal(journal.root_of(system.dataset), 900, [], contract(), finish=False)
+    replace(failed, state=journal.FAILED).save()
+    fault = system.await_status(lambda status: status.state == RecorderStatus.FAULT and "could not be exported" in status.text, "a fault")
+    assert str(failed.folder) in fault.text
+    system.observer.until(lambda: DiagnosticStatus.WARN in levels(), "the same in the diagnostics")
+    shutil.rmtree(failed.folder)
+    system.await_status(lambda status: status.state == RecorderStatus.IDLE, "the fault is over")
+    told.clear()
+    system.observer.until(lambda: DiagnosticStatus.OK in levels(), "the same in the diagnostics")
+
+
 def test_a_stream_that_dies_is_named_within_half_a_second_and_a_kill_loses_nothing(system: Recording) -> None:
     system.begin(task="die")
     system.await_status(lambda status: status.frames >= 5, "some frames")
@@ -136,6 +158,33 @@ def test_a_second_recorder_on_the_dataset_is_refused(system: Recording) -> None:
     other = system.start("record_lerobot", node="other", dataset=str(system.dataset))
     system.observer.until(lambda: "another recorder works on set" in other.output(), other.output, within=30.0)
     other.end()
+
+
+def test_stamps_of_another_time_refuse_an_episode(system: Recording, tmp_path: Path) -> None:
+    plain = yaml.safe_load((CONFIG / "record_lerobot.yaml").read_text(encoding="utf-8"))
+    camera = {"name": "odd", "topic": "odd/image_raw", "kind": "camera", "rate": 20.0, "age": 0.5}
+    (tmp_path / "odd.yaml").write_text(yaml.safe_dump({**plain, "streams": [camera]}), encoding="utf-8")
+    recorder = system.start("record_lerobot", node="odd", dataset=str(tmp_path / "odd"), config_file=str(tmp_path / "odd.yaml"))
+    send, stamp = system.observer.sender(Image, "odd/image_raw"), [lambda now: 1000.0]
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    stop = system.observer.repeat(0.05, lambda: send(image_message(pixels, "odd", time_message(stamp[0](system.observer.now())))))
+    answers: list[str] = []
+
+    def start() -> RecordEpisode.Response:
+        answer = system.observer.call(RecordEpisode, "/odd/record", REQUEST(command=REQUEST.START))
+        answers.append(answer.message)
+        return answer
+
+    try:
+        for words, of in (("stand still", stamp[0]), ("behind the clock", lambda now: now - 100.0)):
+            stamp[0] = of
+            system.observer.until(lambda words=words: words in start().message, lambda: f"{answers[-3:]}; {recorder.output()}", within=30.0)
+        stamp[0] = lambda now: now
+        system.observer.until(lambda: start().success, lambda: f"{answers[-3:]}", within=30.0)
+        assert system.observer.call(RecordEpisode, "/odd/record", REQUEST(command=REQUEST.DISCARD)).success
+    finally:
+        stop()
+        recorder.end()
 
 
 def test_the_capturing_process_is_small(system: Recording) -> None:

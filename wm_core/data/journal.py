@@ -81,14 +81,15 @@ class JournalWriter:
         self._file: IO[bytes] = (folder / CAPTURE).open("wb")
         self._writer = Writer(self._file, compression=CompressionType.NONE, use_chunking=False)
         self._writer.start(profile="ros2", library="wm_ros")
-        self._channels: dict[str, int] = {}
+        self._channels: dict[tuple[str, str], int] = {}
 
     def write(self, topic: str, kind: str, received: float, stamp: float, data: bytes) -> None:
         """One message as it came; times in s. What is written here is not lost when the process is killed."""
-        if topic not in self._channels:
+        channel = topic, kind  # who publishes a topic may change its type
+        if channel not in self._channels:
             schema = self._writer.register_schema(kind, "ros2msg", definition(kind).encode())
-            self._channels[topic] = self._writer.register_channel(topic, "cdr", schema)
-        self._writer.add_message(self._channels[topic], round(received * GIGA), data, round(max(stamp, 0.0) * GIGA))
+            self._channels[channel] = self._writer.register_channel(topic, "cdr", schema)
+        self._writer.add_message(self._channels[channel], round(received * GIGA), data, round(max(stamp, 0.0) * GIGA))
         self._file.flush()
 
     def finish(self, labels: Labels, faults: tuple[str, ...]) -> Journal:
@@ -142,10 +143,13 @@ class States:
         self._root = root
         self._known: dict[Path, tuple[Written, str]] = {}
 
-    def count(self, state: str) -> int:
-        """How many journals are in this state now."""
+    def folders(self) -> dict[str, list[Path]]:
+        """The folders of the journals by the state that they are in now, the oldest first."""
         self._known = {folder: self._state(folder) for folder in folders(self._root)}
-        return sum(known == state for _, known in self._known.values())
+        found: dict[str, list[Path]] = {}
+        for folder, (_, state) in self._known.items():
+            found.setdefault(state, []).append(folder)
+        return found
 
     def _state(self, folder: Path) -> tuple[Written, str]:
         """Which file it is, and the state; an empty one where there is no file that can be read."""

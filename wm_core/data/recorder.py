@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -108,11 +109,8 @@ class Recorder:
         if self._writer is None:
             return ""
         self._faults += [text for text in complaints if text.split(" ")[0] not in {known.split(" ")[0] for known in self._faults}]
-        try:
-            self._require_room()
-        except StorageError as error:
-            return self._cut_short(str(error))
-        return ""
+        refused = self.refusal()
+        return self._cut_short(refused) if refused else ""
 
     def stop(self, wish: Wish) -> Answer:
         """End the episode and keep it."""
@@ -153,6 +151,14 @@ class Recorder:
             return Answer(Code.NO_EPISODE, f"there is no kept episode {index}; allowed: {allowed}")
         return Answer(Code.SUCCESS, f"episode {index} is labelled {wish.success}", index)
 
+    def refusal(self) -> str:
+        """Why the disk takes no episode now; empty: it does."""
+        try:
+            self._require_room()
+        except StorageError as error:
+            return str(error)
+        return ""
+
     def close(self) -> None:
         """What is being recorded is kept."""
         if self._writer is not None:
@@ -166,7 +172,13 @@ class Recorder:
         return max([len(dataset_growth.labels(self.dataset)), *(number + 1 for number in waiting)])
 
     def _require_room(self) -> None:
-        free, least = self._free(self.root) / MEGA, self.contract.config.free_space
+        try:
+            free, least = self._free(self.root) / MEGA, self.contract.config.free_space
+        except OSError as error:
+            raise StorageError(f"nothing can be written in {self.root}", got=error.strerror, mend="bring the folder back") from error
+        if not os.access(self.root, os.W_OK):
+            mend = "let it be written to, or record into another dataset"
+            raise StorageError(f"nothing can be written in {self.root}", got="a folder or disk that may only be read", mend=mend)
         if free < least:
             mend = "free some, or lower free_space in the contract"
             raise StorageError(f"too little room beside {self.dataset}", got=f"{free:.0f} MB", allowed=f"at least {least:g} MB", mend=mend)

@@ -47,6 +47,9 @@ class RecordingConfig:
     opening: float = setting("opening of a gripper that was never commanded: closed .. open", low=0.0, high=1.0, default=1.0)
     keep_journals: bool = setting("whether what was captured stays on disk once it is in the dataset", default=False)
     free_space: float = setting("room that is left on the disk; with less nothing is recorded", unit="MB", low=1.0, high=1e7, default=500.0)
+    clock_difference: float = setting(
+        "how far the stamps of a stream may be from the recorder's clock, before or behind", unit="s", low=0.001, high=3600.0, default=0.5
+    )
     linger: float = setting(
         "how long the exporter waits for another episode before it ends: starting it takes ten seconds", unit="s", low=0.0, high=86400.0,
         default=300.0,
