@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
@@ -17,7 +18,8 @@ from wm_ros.diagnostics import Stream
 from wm_ros.msg import DeltaEECommand, SafetyStatus
 
 CLASSES = {
-    f"{one.__module__.split('.')[0]}/msg/{one.__name__}": one for one in (Image, CompressedImage, JointState, DeltaEECommand, SafetyStatus)
+    f"{one.__module__.split('.')[0]}/msg/{one.__name__}": one
+    for one in (Image, CompressedImage, JointState, PoseStamped, TwistStamped, DeltaEECommand, SafetyStatus)
 }
 DEPTHS = {CAMERA: 30}
 DEPTH = 200

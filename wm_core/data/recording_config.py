@@ -12,15 +12,17 @@ from wm_core.data.lerobot_writer import VideoSettings
 from wm_core.data.message_types import own
 from wm_core.errors import ConfigurationError
 
-CAMERA, JOINTS, COMMANDED, REQUESTED, GUARD = "camera", "joint_states", "commanded", "requested", "guard_status"
+CAMERA, JOINTS, TOOL_POSE = "camera", "joint_states", "tool_pose"
+COMMANDED, REQUESTED, GUARD = "commanded", "requested", "guard_status"
 TYPES = {
     CAMERA: ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"),
     JOINTS: ("sensor_msgs/msg/JointState",),
     COMMANDED: ("sensor_msgs/msg/JointState",),
-    REQUESTED: (own("DeltaEECommand"),),
+    TOOL_POSE: ("geometry_msgs/msg/PoseStamped",),
+    REQUESTED: (own("DeltaEECommand"), "geometry_msgs/msg/TwistStamped"),
     GUARD: (own("SafetyStatus"),),
 }
-ONCE = (JOINTS, COMMANDED, REQUESTED, GUARD)
+ONCE = (JOINTS, TOOL_POSE, COMMANDED, REQUESTED, GUARD)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ class RecordingConfig:
         if wrong or CAMERA not in kinds:
             got = f"{kinds.count(CAMERA)} cameras, twice: {', '.join(wrong) or 'none'}"
             raise ConfigurationError("the streams make no episode", got=got, allowed="a camera, and one of each other kind", mend="streams")
+        if COMMANDED in kinds and TOOL_POSE in kinds:
+            mend = "leave one of the two streams out"
+            raise ConfigurationError("two streams tell the pose of the tool", got=f"{COMMANDED} and {TOOL_POSE}", allowed="one", mend=mend)
 
     @property
     def cameras(self) -> tuple[StreamConfig, ...]:
