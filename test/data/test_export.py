@@ -131,8 +131,7 @@ def test_nothing_stays_of_a_bag_that_holds_no_episode(tmp_path: Path) -> None:
 
 
 def test_an_episode_written_as_a_bag_comes_back_as_it_was(dataset: Path, reader: DatasetReader, tmp_path: Path) -> None:
-    config = contract().config
-    assert to_bag(dataset, 0, config, tmp_path / "back.mcap") > 40
+    assert to_bag(dataset, 0, contract(), tmp_path / "back.mcap") > 40
     back = recorded(Bag(tmp_path / "back.mcap"), contract(), "wave").episode
     known = reader.columns(0)
     assert len(back) == len(known["observation.state"])
