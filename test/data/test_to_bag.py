@@ -155,6 +155,17 @@ def test_a_last_row_that_is_due_after_its_picture_comes_back(tmp_path: Path) -> 
     assert np.allclose(way.back.ages[FRONT], ages, atol=1e-5)
 
 
+def test_what_a_dataset_does_not_tell_is_not_said(tmp_path: Path) -> None:
+    """A set without a guard, asked for by a contract with one, and with a pose that was never measured."""
+    heard = [one for one in messages(0.5) if one.topic in ("/camera/front/image_raw", "/joint_states")]
+    front, joints = contract().config.streams[:2]
+    from_bag(write_bag(tmp_path / "heard.mcap", heard), contract(streams=(front, joints)), LABELS, tmp_path / "set", lambda line: None)
+    tool = StreamConfig("tool", "tcp_pose", TOOL_POSE, 50.0, 0.05)
+    for number, streams in enumerate((contract().config.streams, (front, joints, tool))):
+        to_bag(tmp_path / "set", 0, contract(streams=streams), tmp_path / f"{number}.mcap")
+        assert sorted(Bag(tmp_path / f"{number}.mcap").topics) == ["/camera/front/image_raw", "/joint_states"]
+
+
 def test_nothing_stays_of_a_bag_that_could_not_be_completed(tmp_path: Path) -> None:
     good = messages(0.2)[0]
     other = replace(good, topic="/other", kind="none/msg/None")

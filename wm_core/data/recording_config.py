@@ -8,6 +8,7 @@ from typing import Any
 
 from wm_core import configuration
 from wm_core.configuration import setting
+from wm_core.data.clip import Preprocessing
 from wm_core.data.lerobot_writer import VideoSettings
 from wm_core.data.message_types import own
 from wm_core.errors import ConfigurationError
@@ -46,6 +47,9 @@ class RecordingConfig:
     task: str = setting("what is being done, in words, where a request gives none")
     streams: tuple[StreamConfig, ...] = setting("the topics; each has name, topic, kind, rate and age")
     video: VideoSettings = setting("how pictures become video")
+    preprocessing: Preprocessing = setting(
+        "how pictures, which are kept as they come, are brought to size to be learned from", default=Preprocessing()
+    )
     opening: float = setting("opening of a gripper that was never commanded: closed .. open", low=0.0, high=1.0, default=1.0)
     keep_journals: bool = setting("whether what was captured stays on disk once it is in the dataset", default=False)
     free_space: float = setting("room that is left on the disk; with less nothing is recorded", unit="MB", low=1.0, high=1e7, default=500.0)

@@ -109,9 +109,7 @@ class _Episode:
         self._check_robot()
         main = contract.config.cameras[0]
         self._begin = float(self._taken(main)[0])
-        self._times = {
-            stream.name: self._times_of(stream) for stream in contract.config.streams if self._key(stream) in self._known.features
-        }
+        self._times = {stream.name: self._times_of(stream) for stream in contract.config.streams if self._holds(stream)}
 
     def said(self, stream: StreamConfig, row: int) -> Iterator[Timed]:
         """What a stream said for a row that it had not said for one before."""
@@ -148,6 +146,14 @@ class _Episode:
         requested = ASKED if TOLD in self._known.features else ACTION
         keys = {JOINTS: STATE, TOOL_POSE: STATE, COMMANDED: TOLD, REQUESTED: requested, GUARD: GUARDED}
         return f"observation.images.{stream.name}" if stream.kind == CAMERA else keys[stream.kind]
+
+    def _holds(self, stream: StreamConfig) -> bool:
+        """Whether the dataset tells what a stream said."""
+        key = self._key(stream)
+        names = self._known.features.get(key, {}).get("names") or []
+        if stream.kind == JOINTS:
+            return any(name not in TOOL_NAMES for name in names)
+        return key in self._known.features and (stream.kind != TOOL_POSE or tuple(names[:6]) == TOOL_NAMES[:6])
 
     def _marks(self, key: str) -> tuple[Array, NDArray[np.bool_]]:
         """Ages (T,) s of a column, and where it is valid (T,)."""
@@ -212,8 +218,8 @@ class _Episode:
     def _word(self, row: int, told: Array, stamp: float) -> Array:
         """What the guard said at `stamp` (joints + 1,), such that the line to its next word goes through `told` at the row."""
         age = float(self.stamps[row]) - stamp
-        following = np.flatnonzero(self._marks(TOLD)[1][row + 1 :]) + row + 1
-        if not age > 0.0 or not len(following):
+        following = np.flatnonzero(self._marks(TOLD)[1][row + 1 :]) + row + 1 if age > 0.0 else []
+        if not len(following):
             return told
         after, gap = self._rows[TOLD][following[0]].astype(np.float64), float(self.stamps[following[0]] - self.stamps[row])
         return told - (after - told) * age / gap
