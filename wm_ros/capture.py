@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
@@ -15,7 +16,8 @@ from wm_ros.live_stream import LiveStream
 from wm_ros.msg import DeltaEECommand, SafetyStatus
 
 CLASSES = {
-    f"{one.__module__.split('.')[0]}/msg/{one.__name__}": one for one in (Image, CompressedImage, JointState, DeltaEECommand, SafetyStatus)
+    f"{one.__module__.split('.')[0]}/msg/{one.__name__}": one
+    for one in (Image, CompressedImage, JointState, PoseStamped, TwistStamped, DeltaEECommand, SafetyStatus)
 }
 DEPTHS = {CAMERA: 30}
 DEPTH = 200

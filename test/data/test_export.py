@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,10 @@ from wm_core.data.export import export, from_bag
 from wm_core.data.journal import FAILED, Lock
 from wm_core.data.reader import DatasetReader
 from wm_core.data.recording import recorded
+from wm_core.data.recording_config import Contract
 from wm_core.data.recording_layout import ACTION
 from wm_core.data.to_bag import to_bag
+from wm_core.training.train_config import TrainConfig
 
 FRONT = "observation.images.front"
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +94,17 @@ def test_what_was_said_of_each_episode_is_kept(dataset: Path) -> None:
     assert not list(journal.root_of(dataset).glob("0*")), "what is in the dataset needs no journal"
 
 
+def test_how_pictures_are_brought_to_size_in_training_is_told_with_each_episode(dataset: Path) -> None:
+    trained = asdict(configuration.read(TrainConfig, CONFIG / "train_embedded.yaml").data.preprocessing)
+    assert [one["preprocessing"] for one in dataset_growth.labels(dataset)] == [trained] * 3
+    assert Contract.of(contract().plain(), "the test") == contract()
+
+
+def test_the_recorder_needs_no_opencv() -> None:
+    told = "import sys; import wm_core.data.recorder, wm_core.data.recording_layout; print('cv2' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", told], cwd=ROOT, text=True).strip() == "False"
+
+
 def test_a_label_is_set_by_the_exporter_and_a_second_export_adds_nothing(dataset: Path) -> None:
     journal.ask_for_label(dataset, 1, {"success": "succeeded"})
     assert export(dataset, quiet) == 0
@@ -131,8 +144,7 @@ def test_nothing_stays_of_a_bag_that_holds_no_episode(tmp_path: Path) -> None:
 
 
 def test_an_episode_written_as_a_bag_comes_back_as_it_was(dataset: Path, reader: DatasetReader, tmp_path: Path) -> None:
-    config = contract().config
-    assert to_bag(dataset, 0, config, tmp_path / "back.mcap") > 40
+    assert to_bag(dataset, 0, contract(), tmp_path / "back.mcap") > 40
     back = recorded(Bag(tmp_path / "back.mcap"), contract(), "wave").episode
     known = reader.columns(0)
     assert len(back) == len(known["observation.state"])

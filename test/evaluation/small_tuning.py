@@ -12,10 +12,10 @@ import yaml
 from small_evaluation import CONFIG, SIZE, Small, episode
 
 from wm_core.configuration import build
-from wm_core.data.clip import ClipRequest
+from wm_core.data.clip import ClipRequest, Preprocessing
 from wm_core.data.lerobot_writer import DatasetWriter, Layout, VideoSettings
 from wm_core.evaluation.finetune_config import FinetuneConfig
-from wm_core.training.train_config import DataConfig, RunConfig, Stage, TrainConfig, record
+from wm_core.training.train_config import DataConfig, OptimiserConfig, RunConfig, Stage, TrainConfig, record
 from wm_core.world_model import checkpoint
 
 NAMES = ("dx", "dy", "dz", "turn_x", "turn_y", "turn_z", "gripper")
@@ -34,8 +34,16 @@ class Tuned:
     def config(self, **changes: Any) -> FinetuneConfig:
         told = yaml.safe_load((CONFIG / "finetune.yaml").read_text(encoding="utf-8"))
         told["data"] |= {"new": [self.set("backwards")], "old": [], "reference": [self.set("held_out")], "old_share": 0.0}
-        told["data"] |= {"encoder": "encoder", "cache": "tokens", "held_out": 0.4, "preprocessing": {"height": SIZE, "width": SIZE}}
-        told["run"] |= {"steps": 30, "batch": 4, "learning_rate": 3e-3, "warmup_steps": 2, "ema_decay": 0.8, "device": "cpu", "threads": 0}
+        told["data"] |= {"encoder": "encoder", "cache": "tokens", "held_out": 0.4}
+        told["run"] |= {
+            "steps": 30,
+            "batch": 4,
+            "learning_rate_share": 3e-3,
+            "warmup_steps": 2,
+            "ema_decay": 0.8,
+            "device": "cpu",
+            "threads": 0,
+        }
         told["monitor"] |= {"every": 10, "clips": 8, "horizon": 2, "seeds": 1, "worsening": 100.0}
         told["offer"] |= {"clips": 8, "old_at_most": 10.0}
         told["error"] |= {"clips": 8, "horizon": 3, "seeds": 2, "response_horizon": 2}
@@ -59,7 +67,8 @@ def make_tuned(small: Small) -> Tuned:
     loaded = checkpoint.load(small.checkpoint("untuned"))
     model, objective = loaded.config.model, loaded.config.objective
     run = RunConfig(steps=1, batch=4, global_batch=4, device="cpu", precision="fp32")
-    data = DataConfig((), "encoder", "tokens", clip=ClipRequest(0.8, 10.0))
-    told = json.loads(json.dumps(record(TrainConfig(model, objective, data, run, (Stage(0, (8,)),)))))
+    data = DataConfig((), "encoder", "tokens", clip=ClipRequest(0.8, 10.0), preprocessing=Preprocessing(SIZE, SIZE))
+    trained = TrainConfig(model, objective, data, run, (Stage(0, (8,)),), OptimiserConfig(learning_rate=1.0))
+    told = json.loads(json.dumps(record(trained)))
     records = {**loaded.records, "train_config": told}
     return Tuned(small.root, checkpoint.save(small.root / "checkpoints", "to_tune", dataclasses.replace(loaded, records=records)))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small_evaluation import Small, write_encoder
+from small_evaluation import CONFIG, Small, write_encoder
 from small_tuning import Tuned, make_tuned
 
 from wm_core.errors import CheckpointError, ConfigurationError
 from wm_core.evaluation import finetune as finetuning
-from wm_core.evaluation import offer
+from wm_core.evaluation import finetune_sets, offer
 from wm_core.evaluation.bootstrap import Estimate
 from wm_core.evaluation.finetune import finetune, opened
 from wm_core.training.errors import TrainingError
@@ -41,7 +42,7 @@ def whole(tuned: Tuned) -> Path:
 def learned(tuned: Tuned) -> Path:
     """A checkpoint that knows the moving square."""
     known = {"data__new": [tuned.set("held_out")], "data__reference": [tuned.set("backwards")]}
-    fast = {"run__learning_rate": 0.05, "run__warmup_steps": 20, "run__steps": 40, "monitor__every": 40}
+    fast = {"run__learning_rate_share": 0.05, "run__warmup_steps": 20, "run__steps": 40, "monitor__every": 40}
     train(tuned.start, tuned, tuned.root / "learned", **known, **fast)
     return tuned.root / "learned" / finetuning.BEST / "step_000000040"
 
@@ -71,7 +72,7 @@ def test_what_is_offered_can_be_served_and_tells_its_reasons(whole: Path, tuned:
 def test_it_stops_when_it_forgets_and_keeps_what_was_best_until_then(learned: Path, tuned: Tuned) -> None:
     """A training that is too violent, and the same again with a bound between two of its measurements."""
     start = learned
-    violent = {"run__learning_rate": 0.1, "run__warmup_steps": 30}
+    violent = {"run__learning_rate_share": 0.1, "run__warmup_steps": 30}
     free = train(start, tuned, tuned.root / "free", **violent).measured
     assert free[1].new < free[0].new
     assert free[2].old > max(free[0].old, free[1].old)
@@ -101,7 +102,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_weights(whole: Path, tuned: Tune
 
 
 def test_a_training_that_only_forgets_gives_nothing(learned: Path, tuned: Tuned) -> None:
-    config = tuned.config(run__learning_rate=1.0, run__warmup_steps=20, run__steps=10, monitor__worsening=1.5)
+    config = tuned.config(run__learning_rate_share=1.0, run__warmup_steps=20, run__steps=10, monitor__worsening=1.5)
     out = tuned.root / "broken"
     with pytest.raises(TrainingError, match="no checkpoint is better"):
         finetune(learned, config, tuned.root, out, lambda line: None)
@@ -115,6 +116,27 @@ def test_one_that_is_worse_on_old_clips_than_allowed_is_withheld_with_the_reason
     assert "not worse on old" in made.reason
     assert (out / finetuning.WITHHELD / "world_model" / offer.FILE).is_file()
     assert not (out / finetuning.OFFERED).exists()
+
+
+def test_pictures_and_learning_rate_are_those_of_the_checkpoints_own_training(tuned: Tuned) -> None:
+    start = checkpoint.load(tuned.start)
+    told = start.records[finetune_sets.RECORD]
+    own = {"height": 40, "width": 56, "fit": "crop"}
+    told = told | {"data": told["data"] | {"preprocessing": own}, "optimiser": told["optimiser"] | {"learning_rate": 4e-4}}
+    config = tuned.config(run__learning_rate_share=0.25)
+    made = finetune_sets.train_config(config, replace(start, records=start.records | {finetune_sets.RECORD: told}))
+    assert asdict(made.data.preprocessing) == own
+    assert made.optimiser.learning_rate == pytest.approx(1e-4)
+    judged = finetune_sets.evaluations(config, made.data.preprocessing)
+    assert {one.data.preprocessing for sets in judged.values() for one in sets} == {made.data.preprocessing}
+    with pytest.raises(ConfigurationError, match="learning_rate_share"):
+        tuned.config(run__learning_rate_share=1.1)
+
+
+def test_the_shipped_model_is_tuned_at_the_rate_that_the_shipped_file_names() -> None:
+    told = (CONFIG / "finetune.yaml").read_text(encoding="utf-8")
+    record = json.loads((CONFIG.parent / "models" / "embedded" / "world_model" / "train_config.json").read_text(encoding="utf-8"))
+    assert f"for the shipped model is {record['optimiser']['learning_rate']:g}" in told
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written(tuned: Tuned, whole: Path) -> None:

@@ -21,7 +21,7 @@ def add(actions: Any) -> None:
     back = actions.add_parser("to-bag", help="write an episode of a recorded dataset as an MCAP bag")
     back.add_argument("episode", metavar="DATASET#INDEX", help="directory of the dataset and number of the episode")
     back.add_argument("out", type=Path, help="the .mcap file; it must not exist yet")
-    back.add_argument("--contract", type=Path, help="names of the topics (default: the shipped config/record_lerobot.yaml)")
+    add_contract(back)
     back.set_defaults(run=run_to_bag)
     out = actions.add_parser("export", help="export what the recorder captured and has not exported yet; it does so by itself")
     out.add_argument("dataset", type=Path, help="directory of the dataset")
@@ -59,18 +59,14 @@ def run_from_bag(chosen: argparse.Namespace) -> int:
 
 
 def run_to_bag(chosen: argparse.Namespace) -> int:
-    """One message of each stream per row."""
-    from wm_core import configuration
-    from wm_core.cli.shipped import shipped
-    from wm_core.data.recording_config import RecordingConfig
+    """What each stream said, at most once per row."""
     from wm_core.data.to_bag import to_bag
     from wm_core.errors import WmError
 
     folder, mark, number = chosen.episode.rpartition("#")
     if not mark or not number.isdigit():
         raise WmError("this names no episode", got=chosen.episode, allowed="DATASET#INDEX, such as data/mine#0")
-    config = configuration.read(RecordingConfig, chosen.contract or shipped("record_lerobot.yaml"))
-    print(f"{to_bag(Path(folder), int(number), config, chosen.out)} messages in {chosen.out}")
+    print(f"{to_bag(Path(folder), int(number), contract_of(chosen), chosen.out)} messages in {chosen.out}")
     return 0
 
 

@@ -17,8 +17,8 @@ def add_contract(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--urdf", type=Path, help="the robot's URDF (default: the bag's robot_description, else the embedded arm's)")
 
 
-def contract_of(chosen: argparse.Namespace, bag: Any) -> Contract:
-    """The contract for a bag."""
+def contract_of(chosen: argparse.Namespace, bag: Any = None) -> Contract:
+    """The contract for a bag, or for one that is to be written."""
     from wm_core import configuration
     from wm_core.cli.shipped import shipped
     from wm_core.data.recording_config import Contract, RecordingConfig
@@ -32,6 +32,8 @@ def contract_of(chosen: argparse.Namespace, bag: Any) -> Contract:
 
 
 def description_in(bag: Any) -> str:
-    """The URDF that a bag holds; empty: none."""
+    """The URDF that a bag holds; empty: none, or no bag."""
+    if bag is None:
+        return ""
     topics = [topic for topic in bag.topics if topic.endswith("/robot_description")]
     return str(next((heard.message.data for heard in bag.messages(topics)), "")) if topics else ""

@@ -1,11 +1,13 @@
-"""A clip: some seconds of one camera at a rate that was asked for, with what the arm did meanwhile where that is known."""
+"""A clip: some seconds of one camera at a rate that was asked for, with what the arm did meanwhile where that is known.
+
+OpenCV is imported where it is used: the recorder, which only tells how pictures are brought to size, needs none.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,6 +62,8 @@ class Preprocessing:
         height, width = frames.shape[1:3]
         if not self.height or not self.width or (height, width) == (self.height, self.width):
             return frames
+        import cv2
+
         if self.fit == "crop":
             frames = _cropped(frames, self.width / self.height)
         elif self.fit == "pad":

@@ -25,7 +25,7 @@ def from_bag(bag: Path, contract: Contract, labels: Labels, dataset: Path, say: 
     made = recorded(Bag(bag), contract, labels.task)
     for fault in made.faults:
         say(f"{bag}: {fault}")
-    said = asdict(labels) | {"bag": bag.name, "faults": list(made.faults)}
+    said = asdict(labels) | {"bag": bag.name, "faults": list(made.faults), "preprocessing": asdict(contract.config.preprocessing)}
     index = dataset_growth.grow(dataset, made.episode, made.layout, contract.config.video, said)
     say(f"{bag}: {len(made.episode)} rows are episode {index} of {dataset}")
     return index
@@ -84,7 +84,8 @@ def _exported(dataset: Path, one: Journal, say: Say) -> int:
     try:
         made = recorded(Bag(one.capture), one.contract, one.labels.task)
         faults = [*one.faults, *made.faults]
-        said = asdict(one.labels) | {"journal": one.name, "faults": faults}
+        seen = asdict(one.contract.config.preprocessing)
+        said = asdict(one.labels) | {"journal": one.name, "faults": faults, "preprocessing": seen}
         index = dataset_growth.grow(dataset, made.episode, made.layout, one.contract.config.video, said)
     except StorageError:
         raise  # the episode stays, for a disk with room

@@ -3,68 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wm_core.data import alignment
+from wm_core.data import alignment, requests
 from wm_core.data.bag import Bag
 from wm_core.data.episode import Episode
 from wm_core.data.errors import EpisodeError
-from wm_core.data.footage import Footage, Reel, shown_size
+from wm_core.data.footage import COMPRESSED, Footage, Reel, shown_size
 from wm_core.data.heard import Heard
+from wm_core.data.image_head import image_head
 from wm_core.data.lerobot_writer import Layout
-from wm_core.data.message_types import seconds
 from wm_core.data.picture import ImageError
-from wm_core.data.recording_config import CAMERA, COMMANDED, GUARD, JOINTS, REQUESTED, TYPES, Contract, StreamConfig
-from wm_core.data.recording_layout import ACTION, ASKED, GRIPPER, GUARD_NAMES, GUARDED, STATE, TOLD, layout_of
+from wm_core.data.recording_config import CAMERA, COMMANDED, GUARD, JOINTS, REQUESTED, TOOL_POSE, TYPES, Contract, StreamConfig
+from wm_core.data.recording_layout import ACTION, ASKED, GRIPPER, GUARD_NAMES, GUARDED, STATE, TOLD, layout_of, measured_names
+from wm_core.data.track import Track
+from wm_core.robot import rotation
 from wm_core.robot.kinematics import Kinematics
 from wm_core.robot.proprioception import action_row, state_row
 from wm_core.robot.rotation import Array
 from wm_core.robot.urdf import read_chain
-
-LONGEST_GAP = 60.0  # s: what is further away than this from the rest of its stream has the stamp of another clock
-
-
-@dataclass
-class Track:
-    """What one stream said: stamps (n,), a row of numbers for each message, and the number of that message within its topic."""
-
-    stamps: list[float] = field(default_factory=list)
-    values: list[NDArray[np.float64]] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-    heard: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-    size: tuple[int, int] | None = None
-
-    def take(self, stamp: float, value: NDArray[np.float64]) -> None:
-        """A message as it came; `ordered` sees to the time."""
-        if not np.isfinite(stamp) or not np.isfinite(value).all():
-            self.refuse("a number that is not finite")
-        else:
-            self.stamps.append(stamp)
-            self.values.append(value)
-            self.numbers.append(self.heard - 1)
-
-    def refuse(self, why: str, count: int = 1) -> None:
-        if count:
-            self.refused[why] = self.refused.get(why, 0) + count
-
-    def ordered(self) -> None:
-        """Keep the most messages whose stamps grow, and of these those of one clock: one wrong stamp costs its own message alone."""
-        grown = alignment.growing(self.times)
-        self.refuse("a stamp that is not later than the one before", len(self.stamps) - len(grown))
-        kept = grown[alignment.together(self.times[grown], LONGEST_GAP)]
-        self.refuse(f"a stamp that is more than {LONGEST_GAP:g} s away from the others", len(grown) - len(kept))
-        self.stamps = [self.stamps[index] for index in kept]
-        self.values = [self.values[index] for index in kept]
-        self.numbers = [self.numbers[index] for index in kept]
-
-    @property
-    def times(self) -> alignment.Times:
-        return np.array(self.stamps, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -81,7 +43,7 @@ def recorded(bag: Bag, contract: Contract, task: str) -> Recorded:
     bag.require()
     streams = {bag.topic(stream.topic): stream for stream in contract.config.streams if stream.rate > 0.0 or _there(bag, stream)}
     kinematics = Kinematics(read_chain(contract.urdf, contract.base_link, contract.tool_link))
-    tracks = _tracks(bag.messages(streams), streams, kinematics)
+    tracks = _tracks(bag.messages(streams), streams, contract, kinematics)
     faults = [f"{name}: {count} refused for {why}" for name, track in tracks.items() for why, count in track.refused.items()]
     silent = [name for name, track in tracks.items() if not track.stamps and _stream(contract, name).rate > 0.0]
     if silent:
@@ -99,7 +61,7 @@ def _stream(contract: Contract, name: str) -> StreamConfig:
     return next(stream for stream in contract.config.streams if stream.name == name)
 
 
-def _tracks(messages: Iterable[Heard], streams: dict[str, StreamConfig], kinematics: Kinematics) -> dict[str, Track]:
+def _tracks(messages: Iterable[Heard], streams: dict[str, StreamConfig], contract: Contract, kinematics: Kinematics) -> dict[str, Track]:
     """What each stream said, by its name."""
     tracks = {stream.name: Track() for stream in streams.values()}
     for heard in messages:
@@ -110,40 +72,71 @@ def _tracks(messages: Iterable[Heard], streams: dict[str, StreamConfig], kinemat
             track.refuse(f"its type {heard.kind}, which is none of {', '.join(TYPES[stream.kind])}")
             continue
         try:
-            _see(track, heard) if stream.kind == CAMERA else _feel(track, heard, stream.kind, kinematics)
+            _see(track, heard) if stream.kind == CAMERA else _feel(track, heard, stream, contract, kinematics)
         except (EpisodeError, ImageError) as error:
             track.refuse(error.what)
     for track in tracks.values():
         track.ordered()
+    _settle(tracks, contract, kinematics)
     return tracks
+
+
+def _settle(tracks: dict[str, Track], contract: Contract, kinematics: Kinematics) -> None:
+    """What was requested, in base_link: the tool is where it was told to be, or where it was measured if nothing tells."""
+    config = contract.config
+    asked, told = config.of(REQUESTED), config.of(COMMANDED) or config.of(JOINTS)
+    if asked is not None and asked.name in tracks:
+        words, age = (tracks.get(told.name, Track()), told.age) if told is not None else (Track(), 0.0)
+        requests.settle(tracks[asked.name], words, age, kinematics, config.opening)
 
 
 def _see(track: Track, heard: Heard) -> None:
     size = shown_size(heard)
-    track.size = track.size or size
-    if size == track.size:
-        track.take(heard.stamp, np.zeros(0))
-    else:
+    encoding = heard.message.format if heard.kind == COMPRESSED else image_head(heard.data).encoding
+    track.size, track.encoding = track.size or size, track.encoding or encoding
+    if size != track.size:
         track.refuse(f"its size {size[1]}x{size[0]}, where the first was {track.size[1]}x{track.size[0]}")
-
-
-def _feel(track: Track, heard: Heard, kind: str, kinematics: Kinematics) -> None:
-    message = heard.message
-    if kind == GUARD:
-        track.take(heard.stamp, np.array([message.state, message.scale, len(message.active_limits) > 0], dtype=np.float64))
-    elif kind == REQUESTED:
-        moved, turned = message.translation, message.rotation
-        parts = [moved.x, moved.y, moved.z, turned.x, turned.y, turned.z, message.gripper, seconds(message.step)]
-        track.take(heard.stamp, np.array(parts, dtype=np.float64))
+    elif encoding != track.encoding:
+        track.refuse(f"its encoding {encoding}, where the first was {track.encoding}")
     else:
-        found = dict(zip(message.name, message.position, strict=False))
-        if not set(kinematics.names) & set(found):
-            return  # somebody else's joints, a gripper's
-        missing = [name for name in kinematics.names if name not in found]
-        if missing:
-            track.refuse(f"joints that are missing: {', '.join(missing)}")
-            return
-        track.take(heard.stamp, np.array([*(found[name] for name in kinematics.names), found.get(GRIPPER, -1.0)], dtype=np.float64))
+        track.take(heard.stamp, np.zeros(0))
+
+
+def _feel(track: Track, heard: Heard, stream: StreamConfig, contract: Contract, kinematics: Kinematics) -> None:
+    message = heard.message
+    if stream.kind == GUARD:
+        track.take(heard.stamp, np.array([message.state, message.scale, len(message.active_limits) > 0], dtype=np.float64))
+    elif stream.kind == REQUESTED:
+        track.take(heard.stamp, requests.request_row(message, heard.kind, stream.age, contract.base_link, contract.tool_link))
+    elif stream.kind == TOOL_POSE:
+        track.take(heard.stamp, _pose(message, contract.base_link))
+    else:
+        _joints(track, heard, kinematics)
+
+
+def _joints(track: Track, heard: Heard, kinematics: Kinematics) -> None:
+    """Positions (joints,) rad, and the opening, negative where it is not told."""
+    found = dict(zip(heard.message.name, heard.message.position, strict=False))
+    if not set(kinematics.names) & set(found):
+        return  # somebody else's joints, a gripper's
+    missing = [name for name in kinematics.names if name not in found]
+    if missing:
+        track.refuse(f"joints that are missing: {', '.join(missing)}")
+        return
+    track.take(heard.stamp, np.array([*(found[name] for name in kinematics.names), found.get(GRIPPER, -1.0)], dtype=np.float64))
+
+
+def _pose(message: Any, base: str) -> Array:
+    """The tool's position (m) and rotation vector from DOWN (rad), (6,), of a PoseStamped."""
+    frame, place, turn = message.header.frame_id, message.pose.position, message.pose.orientation
+    if frame != base:
+        raise EpisodeError(f"its frame '{frame}', which is not {base}")
+    quaternion = np.array([turn.w, turn.x, turn.y, turn.z])
+    length = float(np.linalg.norm(quaternion))
+    if not abs(length - 1.0) < 0.01:
+        raise EpisodeError("a rotation that is no unit quaternion")
+    pose = rotation.pose(np.array([place.x, place.y, place.z]), rotation.from_quaternion(quaternion / length))
+    return state_row(pose, 0.0, ())[:6]
 
 
 class _Rows:
@@ -188,8 +181,13 @@ class _Rows:
             columns[TOLD], after = self._told(stream, rows)
             columns[ACTION] = self._actions(columns[TOLD], after)
             columns[STATE] = self._states(columns[TOLD], rows)
+        elif width := len(measured_names(self._config, self._kinematics.names)):
+            columns[STATE] = self._measured(rows, width)
         if (stream := self._config.of(REQUESTED)) is not None:
-            columns[ASKED] = self._asked(stream, rows)
+            if TOLD in columns:
+                columns[ASKED] = self._asked(stream, rows)
+            else:
+                columns[ACTION] = self._requested(stream, rows)
         if (stream := self._config.of(GUARD)) is not None:
             columns[GUARDED] = self._held(GUARDED, stream, rows, len(GUARD_NAMES))
         return columns
@@ -233,8 +231,24 @@ class _Rows:
             self._valid[STATE] &= self._valid[TOLD]
         return np.array([state_row(self._kinematics.tool_pose(one[:-1]), one[-1], row) for one, row in zip(told, joints, strict=True)])
 
-    def _asked(self, stream: StreamConfig, rows: alignment.Times) -> NDArray[np.float64]:
-        """What was asked for at each row, as motion of one row: a command that is meant for longer is shared out."""
-        found = self._held(ASKED, stream, rows, 8)
-        share = (1.0 / self._config.fps) / np.maximum(found[:, 7], 1e-3)
-        return np.concatenate([found[:, :6] * share[:, None], found[:, 6:7]], axis=1)
+    def _measured(self, rows: alignment.Times, width: int) -> Array:
+        """Where the tool and the joints were measured, as far as there are streams of them: (T, width)."""
+        parts, valid, ages = [], np.ones(len(rows), dtype=np.bool_), np.zeros(len(rows))
+        for kind, count in ((TOOL_POSE, 6), (JOINTS, len(self._kinematics.names))):
+            if (stream := self._config.of(kind)) is not None:
+                parts.append(self._held(STATE, stream, rows, count)[:, :count])
+                valid, ages = valid & self._valid[STATE], np.maximum(ages, self._ages[STATE])
+        self._valid[STATE], self._ages[STATE] = valid, ages
+        return np.concatenate(parts, axis=1).reshape(len(rows), width)
+
+    def _asked(self, stream: StreamConfig, rows: alignment.Times) -> Array:
+        """What was asked for at each row, as motion of one row: (T, 7)."""
+        found = self._held(ASKED, stream, rows, requests.IN_TOOL + 1)
+        return np.concatenate([found[:, :6] / self._config.fps, found[:, 6:7]], axis=1)
+
+    def _requested(self, stream: StreamConfig, rows: alignment.Times) -> Array:
+        """What was asked for from each row to the next, where no guard tells what became of it: (T, 7)."""
+        track = self._tracks.get(stream.name, Track())
+        self._mark(ACTION, track, stream, alignment.newest(track.times, rows), rows)
+        moved, self._valid[ACTION] = requests.motion(track, rows, float(rows[-1]) + 1.0 / self._config.fps, self._config.opening)
+        return moved

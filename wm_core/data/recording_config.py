@@ -8,19 +8,22 @@ from typing import Any
 
 from wm_core import configuration
 from wm_core.configuration import setting
+from wm_core.data.clip import Preprocessing
 from wm_core.data.lerobot_writer import VideoSettings
 from wm_core.data.message_types import own
 from wm_core.errors import ConfigurationError
 
-CAMERA, JOINTS, COMMANDED, REQUESTED, GUARD = "camera", "joint_states", "commanded", "requested", "guard_status"
+CAMERA, JOINTS, TOOL_POSE = "camera", "joint_states", "tool_pose"
+COMMANDED, REQUESTED, GUARD = "commanded", "requested", "guard_status"
 TYPES = {
     CAMERA: ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"),
     JOINTS: ("sensor_msgs/msg/JointState",),
     COMMANDED: ("sensor_msgs/msg/JointState",),
-    REQUESTED: (own("DeltaEECommand"),),
+    TOOL_POSE: ("geometry_msgs/msg/PoseStamped",),
+    REQUESTED: (own("DeltaEECommand"), "geometry_msgs/msg/TwistStamped"),
     GUARD: (own("SafetyStatus"),),
 }
-ONCE = (JOINTS, COMMANDED, REQUESTED, GUARD)
+ONCE = (JOINTS, TOOL_POSE, COMMANDED, REQUESTED, GUARD)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,9 @@ class RecordingConfig:
     task: str = setting("what is being done, in words, where a request gives none")
     streams: tuple[StreamConfig, ...] = setting("the topics; each has name, topic, kind, rate and age")
     video: VideoSettings = setting("how pictures become video")
+    preprocessing: Preprocessing = setting(
+        "how pictures, which are kept as they come, are brought to size to be learned from", default=Preprocessing()
+    )
     opening: float = setting("opening of a gripper that was never commanded: closed .. open", low=0.0, high=1.0, default=1.0)
     keep_journals: bool = setting("whether what was captured stays on disk once it is in the dataset", default=False)
     free_space: float = setting("room that is left on the disk; with less nothing is recorded", unit="MB", low=1.0, high=1e7, default=500.0)
@@ -67,6 +73,9 @@ class RecordingConfig:
         if wrong or CAMERA not in kinds:
             got = f"{kinds.count(CAMERA)} cameras, twice: {', '.join(wrong) or 'none'}"
             raise ConfigurationError("the streams make no episode", got=got, allowed="a camera, and one of each other kind", mend="streams")
+        if COMMANDED in kinds and TOOL_POSE in kinds:
+            mend = "leave one of the two streams out"
+            raise ConfigurationError("two streams tell the pose of the tool", got=f"{COMMANDED} and {TOOL_POSE}", allowed="one", mend=mend)
 
     @property
     def cameras(self) -> tuple[StreamConfig, ...]:

@@ -51,7 +51,7 @@ def finetune(checkpoint_folder: Path, config: FinetuneConfig, beside: Path, out:
     say(_text(watch))
     if best.step == 0:
         why = "it forgot too much" if watch.stopped else "none erred less on new clips"
-        mend = "a lower run.learning_rate, a larger data.old_share, or more new episodes"
+        mend = "a lower run.learning_rate_share, a larger data.old_share, or more new episodes"
         got = f"{len(watch.measured) - 1} measured; {why}"
         raise TrainingError("no checkpoint is better than the one that was begun with", got=got, mend=mend)
     return tuning.judge(watch)
@@ -172,7 +172,8 @@ class Tuning:
 def opened(place: Path, config: FinetuneConfig, beside: Path, out: Path, say: Say) -> Tuning:
     """Everything is checked before the first picture is encoded."""
     start = checkpoint.load(place)
-    tuned, evaluations = finetune_sets.train_config(config, start), finetune_sets.evaluations(config)
+    tuned = finetune_sets.train_config(config, start)
+    evaluations = finetune_sets.evaluations(config, tuned.data.preprocessing)
     encoder = open_encoder(evaluations["new"][0].data, beside)
     start.require_encoder(encoder.name, encoder.weight_hash)
     datasets = open_datasets(tuned.data, beside, PatchEncoder(encoder))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wm_core.configuration import setting
-from wm_core.data.clip import Preprocessing
 from wm_core.device import DEVICES
 from wm_core.errors import ConfigurationError
 from wm_core.evaluation.evaluate_config import CalibrationConfig, ErrorConfig, StepsConfig
@@ -37,7 +36,6 @@ class TuningData:
     cache: str = setting("directory under which the latents of whole datasets are kept")
     cache_bits: int = setting("bits of one kept number, 8 or 16", low=8, high=16, default=8)
     workers: int = setting("processes that read clips; 0: the training process itself", low=0, high=256, default=0)
-    preprocessing: Preprocessing = setting("the size that pictures are brought to", default=Preprocessing())
 
     def __post_init__(self) -> None:
         if not self.new:
@@ -56,7 +54,9 @@ class TuningRun:
 
     steps: int = setting("training steps", low=1, high=10_000_000)
     batch: int = setting("clips of one step", low=1, high=65_536)
-    learning_rate: float = setting("learning rate after the warm-up; a fraction of the training's", low=0.0, high=1.0)
+    learning_rate_share: float = setting(
+        "learning rate after the warm-up, as a share of that of the checkpoint's own training", low=0.0, high=1.0
+    )
     warmup_steps: int = setting("steps over which the learning rate rises from 0", low=0, high=1_000_000)
     final_fraction: float = setting("share of the learning rate that is left at the last step", low=0.0, high=1.0)
     ema_decay: float = setting("decay of the averaged weights per training step", low=0.0, high=0.999999)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from wm_core import configuration
+from wm_core.data.clip import Preprocessing
 from wm_core.errors import CheckpointError, ConfigurationError
 from wm_core.evaluation.evaluate_config import EvaluateConfig, EvaluationData, SetConfig
 from wm_core.evaluation.finetune_config import FinetuneConfig, TuningSet
@@ -24,14 +25,18 @@ RECORD = "train_config"
 
 
 def train_config(config: FinetuneConfig, start: Checkpoint) -> TrainConfig:
-    """The training that `start` came from, with other data, shorter and slower, and at the end of its curriculum from the beginning on."""
+    """The training that `start` came from, with other data but pictures brought to size as they were, shorter and slower.
+
+    It is at the end of its curriculum from the beginning on.
+    """
     if RECORD not in start.records:
         mend = "use a checkpoint that `wm train` wrote"
         raise CheckpointError("the checkpoint does not tell how it was trained", got=f"no {RECORD}.json", mend=mend)
     before = configuration.build(TrainConfig, start.records[RECORD], f"the checkpoint's {RECORD}.json")
     run, own = config.run, config.data
     mixture = replace(before.data.mixture, unlabelled_per_labelled=0.0, held_out=own.held_out, seed=run.seed)
-    optimiser = replace(before.optimiser, learning_rate=run.learning_rate, warmup_steps=run.warmup_steps, final_fraction=run.final_fraction)
+    rate = run.learning_rate_share * before.optimiser.learning_rate
+    optimiser = replace(before.optimiser, learning_rate=rate, warmup_steps=run.warmup_steps, final_fraction=run.final_fraction)
     return replace(
         before,
         model=start.config.model,
@@ -43,7 +48,7 @@ def train_config(config: FinetuneConfig, start: Checkpoint) -> TrainConfig:
             clip=before.data.clip,
             cache_bits=own.cache_bits,
             workers=own.workers,
-            preprocessing=own.preprocessing,
+            preprocessing=before.data.preprocessing,
             mixture=mixture,
         ),
         run=RunConfig(
@@ -89,22 +94,22 @@ class Held:
         return replace(self.tokens, episodes=episodes).clips(request, skipped)
 
 
-def evaluations(config: FinetuneConfig) -> dict[str, tuple[EvaluateConfig, ...]]:
-    """What the verdicts on the sets of each kind, new and old, rest on."""
+def evaluations(config: FinetuneConfig, preprocessing: Preprocessing) -> dict[str, tuple[EvaluateConfig, ...]]:
+    """What the verdicts on the sets of each kind, new and old, rest on; pictures are brought to size as in training."""
     own, held_out = config.data, config.data.held_out
     new = [(one, held_out) for one in own.new]
     old = [(one, 0.0) for one in own.reference] or [(one, held_out) for one in own.old]
-    return {kind: tuple(_evaluation(config, *one) for one in sets) for kind, sets in (("new", new), ("old", old))}
+    return {kind: tuple(_evaluation(config, preprocessing, *one) for one in sets) for kind, sets in (("new", new), ("old", old))}
 
 
-def _evaluation(config: FinetuneConfig, one: TuningSet, share: float) -> EvaluateConfig:
+def _evaluation(config: FinetuneConfig, preprocessing: Preprocessing, one: TuningSet, share: float) -> EvaluateConfig:
     own, seed = config.data, config.run.seed
     data = EvaluationData(
         labelled=SetConfig(one.root, one.description, share, seed, one.tool_state),
         encoder=own.encoder,
         cache=own.cache,
         cache_bits=own.cache_bits,
-        preprocessing=own.preprocessing,
+        preprocessing=preprocessing,
     )
     bars = replace(config.bars, plan_rank=None)  # only a simulator can try plans out
     return EvaluateConfig(data, config.error, config.sampling, config.calibration, bars, seed=seed, threads=config.run.threads)
