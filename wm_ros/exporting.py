@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from wm_core.data import journal
+from wm_core.data import journal, relabelling
 
 LOG = "exporter.log"
 AGAIN, LATER = 5.0, 60.0  # s between two starts; after one that found a fault, a full disk perhaps: each costs ten seconds of a core
@@ -34,7 +34,7 @@ class Exporting:
         faulty = status is not None and status > 0
         if running or now - self._started < (LATER if faulty else AGAIN):
             return ""
-        if not self.pending() and not any((self._root / journal.LABELS).glob("[0-9]*.json")):
+        if not self.pending() and not relabelling.waiting(self._root):
             return ""
         self._started = now
         self._start()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from recordings import contract, write_journal
 
-from wm_core.data import journal
+from wm_core.data import journal, relabelling
 from wm_ros.exporting import AGAIN, LATER, Exporting
 
 
@@ -37,6 +37,16 @@ def test_nothing_is_started_for_nothing(tmp_path: Path) -> None:
     exporting = Watched(tmp_path / "set", 0)
     assert exporting.keep_going(100.0) == ""
     assert exporting.starts == 0
+
+
+def test_it_is_started_for_a_label_alone_and_not_for_what_cannot_be_read(tmp_path: Path) -> None:
+    exporting, root = Watched(waiting(tmp_path / "set"), 0), journal.root_of(tmp_path / "set")
+    (root / "000000" / journal.STATE).write_text('{"state": "finished"}', encoding="utf-8")
+    exporting.keep_going(100.0)
+    assert exporting.starts == 0
+    relabelling.ask(root, {"index": 0}, {"success": "failure"})
+    exporting.keep_going(101.0)
+    assert exporting.starts == 1
 
 
 def test_one_that_was_killed_is_started_again_at_once(tmp_path: Path) -> None:
