@@ -28,7 +28,7 @@ class Exporting:
         return self._states.count(journal.FINISHED)
 
     def keep_going(self, now: float) -> str:
-        """Start the process where it is needed at `now` (s, steady); says so when it ended before its work was done."""
+        """Start the process where it is needed at `now` (s, steady); tells when it ended too early, or cannot be started."""
         status = None if self._process is None else self._process.poll()
         running = self._process is not None and status is None
         faulty = status is not None and status > 0
@@ -37,7 +37,11 @@ class Exporting:
         if not self.pending() and not relabelling.waiting(self._root):
             return ""
         self._started = now
-        self._start()
+        try:
+            self._start()
+        except OSError as error:
+            self._process = None
+            return f"the exporter cannot be started, and is tried again in {AGAIN:g} s: {error}"
         return f"the exporter ended with status {status} and is started again; see {self._root / LOG}" if status else ""
 
     def _start(self) -> None:

@@ -91,6 +91,15 @@ def test_a_disk_that_was_turned_read_only_is_an_answer(tmp_path: Path, monkeypat
     recorder.close()
 
 
+def test_a_disk_that_tells_nothing_ends_the_episode_and_not_the_recorder(tmp_path: Path) -> None:
+    asked = iter([lambda: 1e12, read_only, lambda: 1e12])
+    recorder = Recorder(tmp_path / "set", contract(), free=lambda path: next(asked)())
+    recorder.start(Wish(), [], layout)
+    assert "Read-only file system" in recorder.watch([])
+    kept(recorder)
+    recorder.close()
+
+
 def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder(tmp_path / "set", contract())
     with monkeypatch.context() as broken:

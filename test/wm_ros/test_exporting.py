@@ -10,7 +10,7 @@ from pathlib import Path
 from recordings import contract, write_journal
 
 from wm_core.data import journal, relabelling
-from wm_ros.exporting import AGAIN, LATER, Exporting
+from wm_ros.exporting import AGAIN, LATER, LOG, Exporting
 
 
 class Watched(Exporting):
@@ -64,3 +64,11 @@ def test_one_that_found_a_fault_is_given_time(tmp_path: Path) -> None:
     assert exporting.starts == 1
     assert "ended with status 1" in exporting.keep_going(100.0 + 1.1 * LATER)
     assert exporting.starts == 2
+
+
+def test_one_that_cannot_be_started_is_named_and_tried_again(tmp_path: Path) -> None:
+    exporting = Exporting(waiting(tmp_path / "set"), 0.0)
+    (journal.root_of(tmp_path / "set") / LOG).mkdir()  # as little to be written to as a file of a read-only disk
+    assert "cannot be started" in exporting.keep_going(100.0)
+    assert exporting.keep_going(100.0 + 0.9 * AGAIN) == ""
+    assert "cannot be started" in exporting.keep_going(100.0 + 1.1 * AGAIN)

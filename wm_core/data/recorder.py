@@ -111,7 +111,7 @@ class Recorder:
         self._faults += [text for text in complaints if text.split(" ")[0] not in {known.split(" ")[0] for known in self._faults}]
         try:
             self._require_room()
-        except StorageError as error:
+        except (OSError, StorageError) as error:
             return self._cut_short(str(error))
         return ""
 
