@@ -101,6 +101,21 @@ def test_a_label_outlives_an_exporter_that_is_killed(recorder: Recorder, monkeyp
     assert (said["success"], said["task"], said["workspace"]) == ("succeeded", "stack", "bench")
 
 
+def test_what_is_kept_and_said_in_the_recorders_last_moment_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, lives = Recorder(tmp_path / "set", contract()), export._recorder_lives
+
+    def ended(root: Path) -> bool:
+        if not (tmp_path / "set").exists():
+            keep(recorder)
+            recorder.label(0, STACKED)
+            recorder.close()
+        return lives(root)
+
+    monkeypatch.setattr(export, "_recorder_lives", ended)
+    assert export.export(tmp_path / "set", quiet, linger=60.0) == 1
+    assert dataset_growth.labels(tmp_path / "set")[0]["success"] == "succeeded"
+
+
 def test_a_label_hits_the_episode_whose_number_was_answered(recorder: Recorder) -> None:
     assert [keep(recorder, task) for task in ("zero", "one", "two")] == [0, 1, 2]
     (recorder.root / "000001" / journal.CAPTURE).write_bytes(b"")

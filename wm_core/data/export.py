@@ -46,6 +46,8 @@ def export(dataset: Path, say: Say, linger: float = 0.0, clock: Callable[[], flo
             say(str(error))
         until = clock() + linger
         while True:
+            # Asked first: what a recorder leaves behind in its last moment is found after it.
+            over = clock() >= until or not _recorder_lives(root)
             relabelling.settle(dataset, say)  # before the journals are read, and once more behind the last of them
             found = [one for one in journal.journals(root) if one.state == FINISHED]
             for one in found:
@@ -53,7 +55,7 @@ def export(dataset: Path, say: Say, linger: float = 0.0, clock: Callable[[], flo
                 until = clock() + linger
             if found:
                 continue
-            if clock() >= until or not _recorder_lives(root):
+            if over:
                 return done
             time.sleep(PERIOD)
     finally:
