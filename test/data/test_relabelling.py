@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import HEARD_BRIEFLY, SIZE, contract, write_journal
 
+from wm_core.cli.main import main
 from wm_core.data import dataset_edit, dataset_growth, export, journal, metadata, relabelling
 from wm_core.data.errors import EpisodeError, StorageError
 from wm_core.data.recorder import Code, Recorder, Wish
@@ -248,6 +249,14 @@ def test_an_episode_is_added_to_tasks_that_were_set(dataset: Path) -> None:
     assert export.export(dataset, quiet) == 1
     assert metadata.load(dataset).tasks == ("stack", "wave", "wave", "stack")
     assert json.loads((dataset / "meta" / "info.json").read_text(encoding="utf-8"))["total_tasks"] == 2
+
+
+def test_the_command_line_sets_a_task_and_tries_again(dataset: Path) -> None:
+    made = write_journal(journal.root_of(dataset), 3, HEARD_BRIEFLY, contract())
+    replace(made, state=journal.FAILED, faults=("what was mended since",)).save()
+    assert main(["dataset", "label", str(dataset), "2", "--task", "stack"]) == 0
+    assert main(["dataset", "export", str(dataset), "--again"]) == 0
+    assert metadata.load(dataset).tasks == ("wave", "wave", "stack", "wave")
 
 
 def test_a_label_that_the_disk_refuses_waits_and_one_that_means_nothing_is_set_aside(
