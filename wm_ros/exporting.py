@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from wm_core.data import journal
+from wm_core.data import journal, relabelling
 
 LOG = "exporter.log"
 AGAIN, LATER = 5.0, 60.0  # s between two starts; after one that found a fault, a full disk perhaps: each costs ten seconds of a core
@@ -49,7 +49,7 @@ class Exporting:
 
     def _undone(self) -> bool:
         """Whether an episode or a label waits for the dataset."""
-        return bool(self.journals().get(journal.FINISHED)) or any((self._root / journal.LABELS).glob("[0-9]*.json"))
+        return bool(self.journals().get(journal.FINISHED)) or bool(relabelling.waiting(self._root))
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "wm_core.cli.main", "dataset", "export", str(self._dataset), "--linger", str(self._linger)]

@@ -52,6 +52,8 @@ class RecordLerobot(WmNode[RecordingConfig]):
         self.get_logger().info(f"episodes go to {dataset}")
         for one in self._recorder.salvaged:
             self.get_logger().warning(f"episode {one.number} was left by a recorder that was killed: salvaged, and will be exported")
+        for error in self._recorder.unreadable:
+            self.get_logger().warning(str(error))
 
     def activate(self) -> None:
         self._keyboard = Keyboard()

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
-from recordings import CONFIG, LABELS, contract, messages, picture_at, write_bag, write_journal
+from recordings import CONFIG, LABELS, SIZE, contract, messages, picture_at, write_bag, write_journal
 
 from wm_core import configuration
-from wm_core.data import dataset_edit, dataset_growth, journal, metadata
+from wm_core.data import dataset_edit, dataset_growth, journal, metadata, relabelling
 from wm_core.data.bag import Bag
 from wm_core.data.dataset_config import DatasetConfig
+from wm_core.data.episode import Episode
 from wm_core.data.errors import DatasetError
-from wm_core.data.export import export, from_bag
+from wm_core.data.export import export, from_bag, try_again
 from wm_core.data.journal import FAILED, Lock
+from wm_core.data.lerobot_writer import Layout
 from wm_core.data.reader import DatasetReader
 from wm_core.data.recording import recorded
 from wm_core.data.recording_config import Contract
-from wm_core.data.recording_layout import ACTION
+from wm_core.data.recording_layout import ACTION, layout_of
 from wm_core.data.to_bag import to_bag
 from wm_core.training.train_config import TrainConfig
 
@@ -106,7 +110,7 @@ def test_the_recorder_needs_no_opencv() -> None:
 
 
 def test_a_label_is_set_by_the_exporter_and_a_second_export_adds_nothing(dataset: Path) -> None:
-    journal.ask_for_label(dataset, 1, {"success": "succeeded"})
+    relabelling.ask(journal.root_of(dataset), {"index": 1}, {"success": "succeeded"})
     assert export(dataset, quiet) == 0
     assert [one["success"] for one in dataset_growth.labels(dataset)] == ["unknown", "succeeded", "unknown"]
     with pytest.raises(DatasetError, match=r"no such episode; got: 9; allowed: 0 \.\. 2"):
@@ -222,6 +226,84 @@ def test_no_episode_is_lost_or_doubled_when_exporters_are_killed(kills: subproce
     assert kills.returncode == 0, kills.stdout + kills.stderr
     assert "8 of 8 episodes are there, 8 different" in kills.stdout
     assert not kills.stdout.startswith("0 of"), "some kills fell into the work"
+
+
+def test_whatever_is_wrong_with_one_episode_the_next_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, lines, tasks = journal.root_of(tmp_path / "set"), list[str](), iter(["first", "second", "third", "fourth"])
+    for number in range(4):
+        made = write_journal(root, number, messages(1.0), contract())
+        replace(made, labels=replace(made.labels, task=next(tasks))).save()
+    (root / "000000" / journal.STATE).write_text("{", encoding="utf-8")
+    write = dataset_growth.append
+
+    def append(twin: object, episode: Episode, layout: Layout) -> None:
+        if episode.task == "second":
+            raise ValueError("the package does not like this one")
+        write(twin, episode, layout)
+
+    monkeypatch.setattr(dataset_growth, "append", append)
+    assert export(tmp_path / "set", lines.append) == 2
+    assert [said["task"] for said in dataset_growth.labels(tmp_path / "set")] == ["third", "fourth"]
+    assert sum("000000 cannot be read, and is left alone" in line for line in lines) == 1
+    assert (root / "000000" / journal.CAPTURE).is_file()
+    (kept,) = journal.journals(root)
+    assert (kept.number, kept.state, kept.faults) == (1, FAILED, ("ValueError: the package does not like this one",))
+    monkeypatch.undo()
+    try_again(tmp_path / "set")
+    assert export(tmp_path / "set", quiet) == 1, "with its cause mended it goes through"
+    assert dataset_growth.labels(tmp_path / "set")[2]["faults"] == []
+
+
+def test_an_installation_that_lacks_something_is_no_fault_of_an_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = write_journal(journal.root_of(tmp_path / "set"), 0, messages(1.0), contract())
+
+    def created(*given: object) -> NoReturn:
+        raise ModuleNotFoundError("No module named 'lerobot'")
+
+    monkeypatch.setattr(dataset_growth, "created", created)
+    with pytest.raises(ModuleNotFoundError):
+        export(tmp_path / "set", quiet)
+    assert journal.read(made.folder).state == journal.FINISHED
+
+
+OURS = layout_of(contract(), {"front": SIZE})
+TURNED = OURS.columns["observation.state"][::-1]
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        (replace(OURS, fps=20), "got: rows per second 20.0; allowed: rows per second 10.0"),
+        (replace(OURS, robot="other"), "got: robot other; allowed: robot wm_arm"),
+        (replace(OURS, columns={**OURS.columns, "observation.state": TURNED}), f"got: names of observation.state {TURNED}"),
+        (replace(OURS, columns={**OURS.columns, "aim": ("x",)}), "got: aim there; allowed: aim missing"),
+        (replace(OURS, cameras={"observation.images.front": (24, 32)}), "got: shape of observation.images.front (24, 32, 3)"),
+    ],
+)
+def test_rows_that_are_laid_out_otherwise_are_refused_with_the_first_difference(dataset: Path, layout: Layout, said: str) -> None:
+    dataset_growth.check_layout(dataset, OURS)
+    with pytest.raises(DatasetError) as refused:
+        dataset_growth.check_layout(dataset, layout)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "value"), [("action", "dtype", "float64"), ("next.reward", None, {"dtype": "float32", "shape": [1]})]
+)
+def test_a_dataset_of_somebody_else_is_compared_column_by_column(
+    dataset: Path, tmp_path: Path, name: str, part: str | None, value: object
+) -> None:
+    (tmp_path / "set").mkdir()
+    shutil.copytree(dataset / "meta", tmp_path / "set" / "meta")
+    path = tmp_path / "set" / "meta" / "info.json"
+    info = json.loads(path.read_text(encoding="utf-8"))
+    if part is None:
+        info["features"][name] = value
+    else:
+        info["features"][name][part] = value
+    path.write_text(json.dumps(info), encoding="utf-8")
+    with pytest.raises(DatasetError, match=rf"laid out otherwise; got: ({part} of )?{name} (float32|missing); allowed: .*(float64|there)"):
+        dataset_growth.check_layout(tmp_path / "set", OURS)
 
 
 def test_the_states_of_many_journals_are_followed(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from recordings import HEARD_BRIEFLY, SIZE, contract
 
-from wm_core.data import journal
+from wm_core.data import journal, relabelling
 from wm_core.data.bag import Bag
 from wm_core.data.errors import DatasetError
 from wm_core.data.lerobot_writer import Layout
@@ -70,10 +70,31 @@ def test_a_label_reaches_an_episode_that_waits(recorder: Recorder) -> None:
         recorder.start(Wish(), [], layout)
         recorder.stop(Wish())
     assert recorder.label(-1, Wish(success="failure")).episode == 1
-    assert recorder.label(0, Wish(success="succeeded", workspace="bench")).code == Code.SUCCESS
+    assert recorder.label(0, Wish(success="succeeded")).code == Code.SUCCESS
+    assert recorder.label(0, Wish(workspace="bench")).code == Code.SUCCESS
+    assert recorder.label(0, Wish(task="unknown")).text == "episode 0 is labelled: task unknown", "a task may be called so"
+    relabelling.settle(recorder.dataset, print)
     first, second = journal.journals(recorder.root)
     assert (first.labels.success, first.labels.workspace, second.labels.success) == ("succeeded", "bench", "failure")
-    assert recorder.label(2, Wish(success="failure")).code == Code.NO_EPISODE
+    missing = recorder.label(2, Wish(success="failure"))
+    assert missing.code == Code.NO_EPISODE
+    assert "allowed: 0 .. 1" in missing.text
+
+
+def test_the_last_episode_is_the_last_that_was_kept(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "set", contract())
+    recorder.start(Wish(), [], layout)
+    assert recorder.label(-1, Wish(success="failure")).code == Code.NO_EPISODE, "it is not ended"
+    recorder.stop(Wish())
+    recorder.start(Wish(), [], layout)
+    assert recorder.label(-1, Wish(success="failure")).code == Code.NO_EPISODE
+    assert recorder.label(0, Wish(success="failure")).code == Code.SUCCESS
+    recorder.discard()
+    assert recorder.label(-1, Wish(success="failure")).episode == 0
+    recorder.close()
+    again = Recorder(recorder.dataset, contract())
+    assert again.label(-1, Wish(success="failure")).episode == 0
+    again.close()
 
 
 def test_two_recorders_on_one_dataset_are_refused(recorder: Recorder) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from recordings import SIZE, contract, image, joint_state, messages
@@ -68,3 +70,74 @@ def test_a_topic_whose_type_changes_is_kept_with_both_and_read_with_each(tmp_pat
     (kept,) = journal.journals(recorder.root)
     assert [(one.kind, one.data) for one in Bag(kept.capture).messages()] == [(kind, encoded(message, kind)) for kind, message in sent]
     recorder.close()
+
+
+def kept(recorder: Recorder) -> None:
+    """An episode of one second."""
+    assert recorder.start(Wish(), [], layout).code == Code.SUCCESS
+    for one in messages(1.0):
+        recorder.write(one.topic, one.kind, one.received, one.stamp, one.data, one.kind.endswith("Image"))
+    assert recorder.stop(Wish()).code == Code.SUCCESS
+
+
+def read_only(*given: object, **named: object) -> NoReturn:
+    """What the system says of a disk that was turned read-only."""
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_a_disk_that_was_turned_read_only_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(tmp_path / "set", contract())
+    kept(recorder)
+    recorder.start(Wish(), [], layout)
+    with monkeypatch.context() as broken:
+        broken.setattr(journal.shutil, "rmtree", read_only)
+        broken.setattr(journal.os, "replace", read_only)
+        label, discard, start = recorder.label(0, Wish(success="failure")), recorder.discard(), recorder.start(Wish(), [], layout)
+    for answer in (label, discard, start):
+        assert answer.code == Code.DISK
+        assert "Read-only file system" in answer.text
+    assert str(recorder.root / "000001") in discard.text, "it says what to remove"
+    assert not recorder.recording
+    assert recorder.label(0, Wish(success="failure")).code == Code.SUCCESS
+    kept(recorder)
+    recorder.close()
+
+
+def test_a_disk_that_tells_nothing_ends_the_episode_and_not_the_recorder(tmp_path: Path) -> None:
+    asked = iter([lambda: 1e12, read_only, lambda: 1e12])
+    recorder = Recorder(tmp_path / "set", contract(), free=lambda path: next(asked)())
+    recorder.start(Wish(), [], layout)
+    assert "Read-only file system" in recorder.watch([])
+    kept(recorder)
+    recorder.close()
+
+
+def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(tmp_path / "set", contract())
+    with monkeypatch.context() as broken:
+        broken.setattr(journal.os, "replace", read_only)
+        assert recorder.start(Wish(), [], layout).code == Code.DISK
+    assert not journal.folders(recorder.root)
+    recorder.close()
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"name": "a", "state": "finished", "labels": {}, "faults": [], "contract": {"config": {"fps": -1}}}']
+)
+def test_a_journal_that_cannot_be_read_is_named_and_left_alone(tmp_path: Path, text: str) -> None:
+    recorder = Recorder(tmp_path / "set", contract())
+    kept(recorder)
+    kept(recorder)
+    recorder.close()
+    damaged = recorder.root / "000000" / journal.STATE
+    damaged.write_text(text, encoding="utf-8")
+    again = Recorder(tmp_path / "set", contract())
+    (said,) = again.unreadable
+    assert str(damaged.parent) in str(said)
+    assert "from-bag" in str(said)
+    assert damaged.read_text(encoding="utf-8") == text
+    assert len(journal.States(again.root).folders()[journal.FINISHED]) == 1, "no exporter is started for it again and again"
+    assert again.label(1, Wish(success="failure")).code == Code.SUCCESS
+    assert again.label(0, Wish(success="failure")).code == Code.NO_EPISODE
+    assert again.start(Wish(), [], layout).episode == 2
+    again.close()

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from recordings import contract, write_journal
 
-from wm_core.data import journal
-from wm_ros.exporting import AGAIN, LASTING, LATER, Exporting
+from wm_core.data import journal, relabelling
+from wm_ros.exporting import AGAIN, LASTING, LATER, LOG, Exporting
 
 
 class Watched(Exporting):
@@ -50,6 +50,16 @@ def test_nothing_is_started_for_nothing(tmp_path: Path) -> None:
     exporting = Watched(tmp_path / "set", 0)
     exporting.keep_going(100.0)
     assert (exporting.starts, exporting.fault) == (0, "")
+
+
+def test_it_is_started_for_a_label_alone_and_not_for_what_cannot_be_read(tmp_path: Path) -> None:
+    exporting, root = Watched(waiting(tmp_path / "set"), 0), journal.root_of(tmp_path / "set")
+    (root / "000000" / journal.STATE).write_text('{"state": "finished"}', encoding="utf-8")
+    exporting.keep_going(100.0)
+    assert exporting.starts == 0
+    relabelling.ask(root, {"index": 0}, {"success": "failure"})
+    exporting.keep_going(101.0)
+    assert exporting.starts == 1
 
 
 def test_one_that_was_killed_is_started_again_at_once(tmp_path: Path) -> None:
@@ -117,3 +127,10 @@ def test_one_that_cannot_be_started_is_a_fault_until_it_can(tmp_path: Path) -> N
     exporting.keep_going(100.0 + 1.1 * AGAIN + 1.1 * LASTING)
     assert exporting.fault == ""
     exporting.end()
+
+
+def test_an_exporter_whose_log_cannot_be_opened_is_named_and_tried_again(tmp_path: Path) -> None:
+    exporting = Exporting(waiting(tmp_path / "set"), 0.0)
+    (journal.root_of(tmp_path / "set") / LOG).mkdir()  # as little to be written to as a file of a read-only disk
+    exporting.keep_going(100.0)
+    assert "cannot be started" in exporting.fault

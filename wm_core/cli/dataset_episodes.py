@@ -26,6 +26,7 @@ def add(actions: Any) -> None:
     out = actions.add_parser("export", help="export what the recorder captured and has not exported yet; it does so by itself")
     out.add_argument("dataset", type=Path, help="directory of the dataset")
     out.add_argument("--linger", type=float, default=0.0, help="seconds to wait for more (default: 0)")
+    out.add_argument("--again", action="store_true", help="also what could not be exported before")
     out.set_defaults(run=run_export)
     whole = actions.add_parser("merge", help="several datasets as one; videos are not encoded again")
     whole.add_argument("datasets", type=Path, nargs="+", metavar="DATASET")
@@ -36,10 +37,10 @@ def add(actions: Any) -> None:
     less.add_argument("episodes", type=int, nargs="+", metavar="INDEX")
     less.add_argument("--out", type=Path, required=True, help="directory of the new dataset")
     less.set_defaults(run=run_delete)
-    said = actions.add_parser("label", help="say what an episode was: success, robot, workspace")
+    said = actions.add_parser("label", help="say what an episode was: task, success, robot, workspace")
     said.add_argument("dataset", type=Path)
     said.add_argument("episode", type=int, metavar="INDEX")
-    for word in ("success", "robot", "workspace"):
+    for word in ("task", "success", "robot", "workspace"):
         said.add_argument(f"--{word}", choices=("unknown", "failure", "succeeded") if word == "success" else None)
     said.set_defaults(run=run_label)
 
@@ -72,8 +73,10 @@ def run_to_bag(chosen: argparse.Namespace) -> int:
 
 def run_export(chosen: argparse.Namespace) -> int:
     """The recorder starts this by itself."""
-    from wm_core.data.export import export
+    from wm_core.data.export import export, try_again
 
+    if chosen.again:
+        try_again(chosen.dataset)
     print(f"{export(chosen.dataset, _say, chosen.linger)} episodes were exported")
     return 0
 
@@ -95,10 +98,10 @@ def run_delete(chosen: argparse.Namespace) -> int:
 
 
 def run_label(chosen: argparse.Namespace) -> int:
-    """The tables and videos stay as they are."""
+    """The videos stay as they are, and all rows too, but for the number of their task."""
     from wm_core.data.dataset_growth import relabel
 
-    said = {word: value for word in ("success", "robot", "workspace") if (value := getattr(chosen, word))}
+    said = {word: value for word in ("task", "success", "robot", "workspace") if (value := getattr(chosen, word))}
     relabel(chosen.dataset, chosen.episode, said)
     print(f"episode {chosen.episode}: {said or 'nothing was changed'}")
     return 0

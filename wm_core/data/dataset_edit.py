@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wm_core.data import metadata
-from wm_core.data.dataset_growth import Said, keep, labels
+from wm_core.data.dataset_growth import NUMBER, Said, keep, labels
 from wm_core.data.errors import DatasetError
 
 
@@ -77,6 +77,8 @@ def _made(out: Path, make: Callable[[Path], None], said: list[Said]) -> None:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         shutil.rmtree(growing, ignore_errors=True)
         raise DatasetError(f"{out} could not be made", got=f"{type(error).__name__}: {error}") from error
-    if any(said):
-        keep(growing, said)
+    # Their numbers were answered for another dataset.
+    unnumbered = [{word: value for word, value in one.items() if word != NUMBER} for one in said]
+    if any(unnumbered):
+        keep(growing, unnumbered)
     growing.rename(out)

@@ -15,10 +15,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from wm_core.data import metadata
+from wm_core.data.dataset_tasks import set_task
 from wm_core.data.episode import Episode
 from wm_core.data.errors import DatasetError
 from wm_core.data.journal import write_whole
@@ -27,6 +29,8 @@ from wm_core.data.storage import writing
 
 RECORD = Path("meta") / "recording.json"
 TOLD = ("success", "robot", "workspace")  # what stands in meta/episodes too; the task is there by itself
+NUMBER = "number"  # that the recorder answered for an episode; its index is another where an episode before it was not exported
+COUNTED = ("timestamp", "frame_index", "episode_index", "index", "task_index")  # columns that the package fills in by itself
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of linux/fcntl.h and linux/fs.h
 Said = dict[str, Any]
 
@@ -49,14 +53,21 @@ def grow(root: Path, episode: Episode, layout: Layout, video: VideoSettings, sai
 
 
 def relabel(root: Path, index: int, said: Said) -> None:
-    """Change what was said of an episode; only the keys that are given."""
+    """Change what was said of an episode; only the keys that are given. A task changes in the rows and tables too."""
     with _turn(root):
         records = labels(root)
         if not 0 <= index < len(records):
             allowed = f"0 .. {len(records) - 1}" if records else "none is there yet"
             raise DatasetError("there is no such episode", got=index, allowed=allowed)
+        _mend(root)
         records[index] = records[index] | said
-        _replace(root, lambda twin: keep(twin, records))
+
+        def change(twin: Path) -> None:
+            if said.get("task"):
+                set_task(twin, index, said["task"])
+            keep(twin, records)
+
+        _replace(root, change)
 
 
 def keep(root: Path, records: list[Said]) -> None:
@@ -90,20 +101,32 @@ def labels(root: Path) -> list[Said]:
 
 
 def check_layout(root: Path, layout: Layout) -> None:
-    """Refuse to add rows of another rate, other cameras or other columns."""
+    """Refuse to add rows of another rate, robot, or with any column that differs in its type, size, or the names and order of its parts."""
     if not root.exists():
         return
-    information = metadata.load(root)
-    wanted = {name: tuple(feature["shape"]) for name, feature in layout.features().items()}
-    ours = set(wanted)
-    own = {
-        name: tuple(feature["shape"]) for name, feature in information.features.items() if name in ours or name.startswith("observation.")
-    }
-    differing = sorted(name for name in own.keys() | wanted.keys() if own.get(name) != wanted.get(name))
-    if information.fps != layout.fps or differing:
-        got = ", ".join(f"{name} {wanted.get(name, 'none')}" for name in differing) or f"{layout.fps} rows per second"
-        allowed = ", ".join(f"{name} {own.get(name, 'none')}" for name in differing) or f"{information.fps:g}"
-        raise DatasetError(f"the dataset {root} is laid out otherwise", got=got, allowed=allowed, mend="record into another dataset")
+    for what, own, ours in _compared(metadata.load(root), layout):
+        if own != ours:
+            mend = "record into another dataset"
+            raise DatasetError(f"the dataset {root} is laid out otherwise", got=f"{what} {ours}", allowed=f"{what} {own}", mend=mend)
+
+
+def _compared(information: metadata.Metadata, layout: Layout) -> Iterator[tuple[str, object, object]]:
+    """What must agree, as it is in a dataset and in rows to come."""
+    yield "rows per second", information.fps, float(layout.fps)
+    yield "robot", information.robot or "none", layout.robot or "none"
+    own = {name: feature for name, feature in information.features.items() if name not in COUNTED}
+    ours = layout.features()
+    # Which there are comes first: one column more also makes the marks of age and validity longer.
+    for name in sorted(own.keys() | ours.keys()):
+        yield name, "there" if name in own else "missing", "there" if name in ours else "missing"
+    for name in sorted(own):
+        for part in ("dtype", "shape", "names"):
+            yield f"{part} of {name}", _plain(own[name].get(part)), _plain(ours[name].get(part))
+
+
+def _plain(value: Any) -> Any:
+    """As it is in a tuple or in JSON's list alike."""
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
 def mended(root: Path) -> None:
@@ -138,7 +161,7 @@ def _replace(root: Path, change: Callable[[Path], None]) -> None:
     try:
         with writing(root):
             if root.exists():
-                shutil.copytree(root, twin, copy_function=_linked)
+                shutil.copytree(root, twin, copy_function=partial(_linked, root))
             change(twin)
     except BaseException:
         shutil.rmtree(twin, ignore_errors=True)
@@ -163,10 +186,10 @@ def _aside(root: Path, what: str) -> Path:
     return root.with_name(f".{root.name}.{what}")
 
 
-def _linked(source: str, target: str) -> str:
-    """A hard link to what is only ever read; a copy of what the package rewrites."""
+def _linked(root: Path, source: str, target: str) -> str:
+    """A hard link to what is only ever read or replaced; a copy of what is rewritten in its place, in the dataset's folder meta."""
     path = Path(source)
-    if path.suffix == ".mp4" or (path.suffix == ".parquet" and "data" in path.parts):
+    if path.suffix in (".mp4", ".parquet") and path.relative_to(root).parts[0] in ("videos", "data"):
         try:
             Path(target).hardlink_to(path)
         except OSError:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from wm_core.data import dataset_growth, journal
+from wm_core.data import dataset_growth, journal, relabelling
 from wm_core.data.bag import Bag
 from wm_core.data.errors import DatasetError, StorageError
 from wm_core.data.journal import EXPORTED, FAILED, FINISHED, Journal, Labels, Lock
 from wm_core.data.recording import recorded
 from wm_core.data.recording_config import Contract
+from wm_core.data.storage import writing
+from wm_core.errors import WmError
 
 Say = Callable[[str], None]
 PERIOD = 0.2  # s between two looks for new journals
@@ -41,16 +42,34 @@ def export(dataset: Path, say: Say, linger: float = 0.0, clock: Callable[[], flo
     try:
         dataset_growth.mended(dataset)
         _salvage(root, say)
+        for error in journal.unreadable(root):
+            say(str(error))
         until = clock() + linger
         while True:
+            # Asked first: what a recorder leaves behind in its last moment is found after it.
+            over = clock() >= until or not _recorder_lives(root)
+            relabelling.settle(dataset, say)  # before the journals are read, and once more behind the last of them
             found = [one for one in journal.journals(root) if one.state == FINISHED]
             for one in found:
                 done += _exported(dataset, one, say)
                 until = clock() + linger
-            _relabel(dataset, root, say)
-            if clock() >= until or not _recorder_lives(root):
+            if found:
+                continue
+            if over:
                 return done
             time.sleep(PERIOD)
+    finally:
+        lock.release()
+
+
+def try_again(dataset: Path) -> None:
+    """Let `export` take the journals once more that made no episode; the cause was mended."""
+    root = journal.root_of(dataset)
+    lock = Lock(root, "exporter")
+    try:
+        for one in journal.journals(root):
+            if one.state == FAILED:
+                replace(one, state=FINISHED, faults=one.faults[:-1]).save()
     finally:
         lock.release()
 
@@ -76,40 +95,33 @@ def _recorder_lives(root: Path) -> bool:
 
 
 def _exported(dataset: Path, one: Journal, say: Say) -> int:
-    """One journal; 1 if it is in the dataset now. One that holds no episode is kept aside, named."""
+    """One journal; 1 if it is in the dataset now. One that makes no episode is kept aside, named, whatever is wrong with it."""
     source = f"journal {one.folder.name}"
     if any(said.get("journal") == one.name for said in dataset_growth.labels(dataset)):
-        _forget(one)  # a kill came after the episode was in place
+        _forget(dataset, one)  # a kill came after the episode was in place
         return 0
     try:
         made = recorded(Bag(one.capture), one.contract, one.labels.task)
         faults = [*one.faults, *made.faults]
         seen = asdict(one.contract.config.preprocessing)
-        said = asdict(one.labels) | {"journal": one.name, "faults": faults, "preprocessing": seen}
+        said = asdict(one.labels) | {"journal": one.name, dataset_growth.NUMBER: one.number, "faults": faults, "preprocessing": seen}
         index = dataset_growth.grow(dataset, made.episode, made.layout, one.contract.config.video, said)
-    except StorageError:
-        raise  # the episode stays, for a disk with room
-    except DatasetError as error:
-        replace(one, state=FAILED, faults=(*one.faults, str(error))).save()
-        say(f"{source} is no episode, and stays in {one.folder}: {error}")
+    except (StorageError, ImportError):
+        raise  # the episode stays, for a disk with room and an installation that is whole
+    except Exception as error:  # noqa: BLE001 whatever is wrong with one episode, the next is exported
+        why = str(error) if isinstance(error, WmError) else f"{type(error).__name__}: {error}"
+        with writing(dataset):
+            replace(one, state=FAILED, faults=(*one.faults, why)).save()
+        say(f"{source} is no episode, and stays in {one.folder}: {why}")
         return 0
     say(f"{source}: {len(made.episode)} rows are episode {index} of {dataset}{': ' + '; '.join(faults) if faults else ''}")
-    _forget(one)
+    _forget(dataset, one)
     return 1
 
 
-def _forget(one: Journal) -> None:
-    if one.contract.config.keep_journals:
-        replace(one, state=EXPORTED).save()
-    else:
-        shutil.rmtree(one.folder)
-
-
-def _relabel(dataset: Path, root: Path, say: Say) -> None:
-    for path in sorted((root / journal.LABELS).glob("[0-9]*.json")):
-        asked = json.loads(path.read_text(encoding="utf-8"))
-        try:
-            dataset_growth.relabel(dataset, int(asked["index"]), dict(asked["said"]))
-        except DatasetError as error:
-            say(f"a label was not set: {error}")
-        path.unlink()
+def _forget(dataset: Path, one: Journal) -> None:
+    with writing(dataset):
+        if one.contract.config.keep_journals:
+            replace(one, state=EXPORTED).save()
+        else:
+            shutil.rmtree(one.folder)

@@ -12,6 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -21,10 +22,10 @@ from mcap.writer import CompressionType, Writer
 from wm_core.data.errors import DatasetError, EpisodeError, StorageError
 from wm_core.data.message_types import definition
 from wm_core.data.recording_config import Contract
+from wm_core.errors import WmError
 
 CAPTURE, STATE = "capture.mcap", "journal.json"
 CAPTURING, FINISHED, EXPORTED, FAILED = "capturing", "finished", "exported", "failed"
-LABELS = "labels"  # the folder of words about kept episodes that the exporter has not carried over yet
 SUCCESS = ("unknown", "failure", "succeeded")
 GIGA = 1e9
 
@@ -75,10 +76,14 @@ class JournalWriter:
 
     def __init__(self, root: Path, number: int, contract: Contract, labels: Labels) -> None:
         folder = root / f"{number:06d}"
-        folder.mkdir(parents=True)
         self.journal = Journal(folder, uuid.uuid4().hex, CAPTURING, labels, contract)
-        self.journal.save()
-        self._file: IO[bytes] = (folder / CAPTURE).open("wb")
+        folder.mkdir(parents=True)
+        try:
+            self.journal.save()
+            self._file: IO[bytes] = (folder / CAPTURE).open("wb")
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)  # of an episode that never began
+            raise
         self._writer = Writer(self._file, compression=CompressionType.NONE, use_chunking=False)
         self._writer.start(profile="ros2", library="wm_ros")
         self._channels: dict[tuple[str, str], int] = {}
@@ -100,8 +105,9 @@ class JournalWriter:
         return self.journal
 
     def discard(self) -> None:
-        """The episode is dropped."""
-        self._file.close()
+        """The episode is dropped. An OSError where the disk lets nothing be removed."""
+        with suppress(OSError):  # of what is dropped, nothing needs to reach the disk any more
+            self._file.close()
         shutil.rmtree(self.journal.folder)
 
     def _end(self) -> None:
@@ -123,13 +129,32 @@ def read(folder: Path) -> Journal:
         plain = json.loads((folder / STATE).read_text(encoding="utf-8"))
         contract = Contract.of(plain["contract"], str(folder / STATE))
         return Journal(folder, str(plain["name"]), str(plain["state"]), Labels(**plain["labels"]), contract, tuple(plain["faults"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EpisodeError(f"the journal {folder} cannot be read", got=repr(error), mend="remove the folder") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, WmError) as error:
+        mend = f"add its {CAPTURE} with wm dataset from-bag, and remove the folder"
+        raise EpisodeError(f"the journal {folder} cannot be read, and is left alone", got=repr(error), mend=mend) from error
 
 
 def journals(root: Path) -> list[Journal]:
     """Those that can be read, in the order in which they were captured."""
-    return [read(folder) for folder in folders(root) if (folder / STATE).is_file()]
+    return _read_all(root)[0]
+
+
+def unreadable(root: Path) -> list[EpisodeError]:
+    """What is wrong with each of the others."""
+    return _read_all(root)[1]
+
+
+def _read_all(root: Path) -> tuple[list[Journal], list[EpisodeError]]:
+    found, wrong = list[Journal](), list[EpisodeError]()
+    for folder in folders(root):
+        if not (folder / STATE).is_file():
+            continue
+        try:
+            found.append(read(folder))
+        except EpisodeError as error:
+            if (folder / STATE).is_file():  # else it was exported or discarded this moment
+                wrong.append(error)
+    return found, wrong
 
 
 Written = tuple[int, int]
@@ -152,15 +177,18 @@ class States:
         return found
 
     def _state(self, folder: Path) -> tuple[Written, str]:
-        """Which file it is, and the state; an empty one where there is no file that can be read."""
+        """Which file it is, and the state; an empty one where there is no journal that can be read."""
         try:
             told = (folder / STATE).stat()
-            written = told.st_ino, told.st_mtime_ns
-            if folder in self._known and self._known[folder][0] == written:
-                return self._known[folder]
-            return written, str(json.loads((folder / STATE).read_text(encoding="utf-8"))["state"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except OSError:
             return (0, 0), ""
+        written = told.st_ino, told.st_mtime_ns
+        if folder in self._known and self._known[folder][0] == written:
+            return self._known[folder]
+        try:
+            return written, read(folder).state
+        except EpisodeError:
+            return written, ""
 
 
 def folders(root: Path) -> list[Path]:
@@ -214,10 +242,3 @@ def write_whole(path: Path, plain: Mapping[str, Any] | list[Any]) -> None:
     growing = path.with_name(f".{path.name}.growing")
     growing.write_text(json.dumps(plain, indent=1), encoding="utf-8")
     os.replace(growing, path)
-
-
-def ask_for_label(dataset: Path, index: int, said: dict[str, str]) -> None:
-    """Leave word for the exporter, which alone changes the dataset."""
-    folder = root_of(dataset) / LABELS
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / f"{index:06d}.json", {"index": index, "said": said})

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from wm_core.data import dataset_growth, journal
-from wm_core.data.errors import StorageError
-from wm_core.data.journal import SUCCESS, Journal, JournalWriter, Labels, Lock
+from wm_core.data import dataset_growth, journal, relabelling
+from wm_core.data.errors import EpisodeError, StorageError
+from wm_core.data.journal import SUCCESS, JournalWriter, Labels, Lock
 from wm_core.data.lerobot_writer import Layout
 from wm_core.data.recording_config import Contract
 from wm_core.errors import WmError
@@ -59,6 +59,7 @@ class Recorder:
         self._free = free or (lambda path: float(shutil.disk_usage(path).free))
         self._lock = Lock(self.root, "recorder")
         self.salvaged = journal.salvage(self.root)
+        self.unreadable = journal.unreadable(self.root)
         self.last = -1
         self._writer: JournalWriter | None = None
         self._faults: list[str] = []
@@ -84,7 +85,7 @@ class Recorder:
             self._require_room()
             dataset_growth.check_layout(self.dataset, layout())
             labels = Labels(wish.task or config.task, wish.success, wish.robot or config.robot, wish.workspace or config.workspace)
-            self._writer = JournalWriter(self.root, self._next(), self.contract, labels)
+            self._writer = JournalWriter(self.root, relabelling.next_number(self.dataset), self.contract, labels)
         except OSError as error:
             return Answer(Code.DISK, f"not started: the journal cannot be written: {error}")
         except WmError as error:
@@ -131,25 +132,31 @@ class Recorder:
         """End the episode and drop it."""
         if self._writer is None:
             return Answer(Code.NOT_RECORDING, "nothing is being recorded: START first")
-        number = self._writer.journal.number
-        self._writer.discard()
-        self._writer = None
+        dropped, self._writer = self._writer, None
+        number, folder = dropped.journal.number, dropped.journal.folder
+        try:
+            dropped.discard()
+        except OSError as error:
+            mend = f"remove {folder}, or a recorder that is started again keeps what is left of it"
+            return Answer(Code.DISK, f"episode {number} is recorded no more, but cannot be removed: {error}. Mend: {mend}", number)
         return Answer(Code.SUCCESS, f"episode {number} is dropped", number)
 
     def label(self, index: int, wish: Wish) -> Answer:
-        """Say what a kept episode was; -1: the last one."""
-        index = self._next() - 1 if index == -1 and not self.recording else index
-        waiting: dict[int, Journal] = {one.number: one for one in journal.journals(self.root) if one.state == journal.FINISHED}
-        if index in waiting:
-            replace(waiting[index], labels=_changed(waiting[index].labels, wish)).save()
-        elif 0 <= index < len(dataset_growth.labels(self.dataset)):
-            said = {"success": wish.success, "robot": wish.robot, "workspace": wish.workspace}
-            journal.ask_for_label(self.dataset, index, {key: value for key, value in said.items() if value and value != SUCCESS[0]})
-        else:
-            last = self._next() - 1 - self.recording
-            allowed = f"0 .. {last}" if last >= 0 else "none is kept yet"
-            return Answer(Code.NO_EPISODE, f"there is no kept episode {index}; allowed: {allowed}")
-        return Answer(Code.SUCCESS, f"episode {index} is labelled {wish.success}", index)
+        """Say what the kept episode of this number was; -1: the last one."""
+        said = {key: value for key, value in asdict(wish).items() if value and (key, value) != ("success", SUCCESS[0])}
+        try:
+            number = index if index != -1 else self.number if self.number != -1 else self._newest()
+            aim = relabelling.target(self.dataset, number)
+            if said:
+                relabelling.ask(self.root, aim, said)
+        except EpisodeError as error:
+            return Answer(Code.NO_EPISODE, str(error))
+        except OSError as error:
+            return Answer(Code.DISK, f"not labelled: the label cannot be written: {error}")
+        except WmError as error:
+            return Answer(Code.INVALID, f"not labelled: {error}")
+        told = ", ".join(f"{key} {value}" for key, value in said.items())
+        return Answer(Code.SUCCESS, f"episode {number} is labelled: {told or 'nothing new'}", number)
 
     def refusal(self) -> str:
         """Why the disk takes no episode now; empty: it does."""
@@ -166,10 +173,8 @@ class Recorder:
             self.stop(Wish())
         self._lock.release()
 
-    def _next(self) -> int:
-        """The number of the next episode: behind all that are in the dataset, and all that wait to be."""
-        waiting = [int(folder.name) for folder in journal.folders(self.root)]
-        return max([len(dataset_growth.labels(self.dataset)), *(number + 1 for number in waiting)])
+    def _newest(self) -> int:
+        return max(relabelling.kept_numbers(self.dataset), default=-1)
 
     def _require_room(self) -> None:
         try:
