@@ -13,7 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from wm_core.data.message_types import encoded
 from wm_core.data.recording_config import CAMERA, TYPES, StreamConfig
-from wm_ros.capture import Capture
+from wm_ros.capture import CLASSES, Capture
 
 RAW, PRESSED = TYPES[CAMERA]
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
@@ -131,3 +131,7 @@ def test_what_comes_reaches_the_sink_with_its_type_and_times(watched: Watched) -
     ((topic, kind, received, stamp, data),) = came
     assert (topic, kind, data) == ("/front", RAW, encoded(image(TIME), RAW))
     assert (received, stamp) == pytest.approx((TIME, TIME))
+
+
+def test_every_type_of_a_contract_can_be_listened_to() -> None:
+    assert {one for kinds in TYPES.values() for one in kinds} == set(CLASSES)

@@ -233,7 +233,9 @@ class _Rows:
 
     def _measured(self, rows: alignment.Times, width: int) -> Array:
         """Where the tool and the joints were measured, as far as there are streams of them: (T, width)."""
-        parts, valid, ages = [], np.ones(len(rows), dtype=np.bool_), np.zeros(len(rows))
+        parts = list[Array]()
+        valid: NDArray[np.bool_] = np.ones(len(rows), dtype=np.bool_)
+        ages: alignment.Times = np.zeros(len(rows))
         for kind, count in ((TOOL_POSE, 6), (JOINTS, len(self._kinematics.names))):
             if (stream := self._config.of(kind)) is not None:
                 parts.append(self._held(STATE, stream, rows, count)[:, :count])

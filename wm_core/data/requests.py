@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,8 @@ def motion(requests: Track, rows: alignment.Times, end: float, opening: float) -
         first, last = max(int(np.searchsorted(times, begin, side="right")) - 1, 0), int(np.searchsorted(times, stop, side="left"))
         span = slice(first, last)
         spent = np.maximum(np.minimum(until[span], stop) - np.maximum(times[span], begin), 0.0)
-        turned = reduce(rotation.compose, asked[span, 3:6] * spent[:, None], np.zeros(3))
+        turns: Array = asked[span, 3:6] * spent[:, None]
+        turned = reduce(rotation.compose, turns, cast(Array, np.zeros(3)))
         moved.append([*(spent @ asked[span, :3]), *turned, asked[last - 1, OPENING] if last else opening])
         known.append(bool(spent.sum() >= COVERED * (stop - begin)))
     return np.array(moved), np.array(known, dtype=np.bool_)

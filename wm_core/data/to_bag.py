@@ -218,7 +218,9 @@ class _Episode:
     def _word(self, row: int, told: Array, stamp: float) -> Array:
         """What the guard said at `stamp` (joints + 1,), such that the line to its next word goes through `told` at the row."""
         age = float(self.stamps[row]) - stamp
-        following = np.flatnonzero(self._marks(TOLD)[1][row + 1 :]) + row + 1 if age > 0.0 else []
+        if not age > 0.0:
+            return told
+        following = np.flatnonzero(self._marks(TOLD)[1][row + 1 :]) + row + 1
         if not len(following):
             return told
         after, gap = self._rows[TOLD][following[0]].astype(np.float64), float(self.stamps[following[0]] - self.stamps[row])
