@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
 
 def say(node: Node) -> bool:
     publisher = node.create_publisher(String, "greeting", 1)
     node.create_timer(0.1, lambda: publisher.publish(String(data="hello")))
-    with contextlib.suppress(ExternalShutdownException):  # how it is ended
-        rclpy.spin(node)
+    rclpy.spin(node)
     return True
 
 
@@ -30,5 +28,6 @@ def hear(node: Node, seconds: float) -> bool:
 
 
 if __name__ == "__main__":
-    rclpy.init(args=[])
+    # A signal ends it at once: a context that is taken down while the timer publishes raises.
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     sys.exit(0 if (say if sys.argv[1] == "say" else hear)(Node(f"greeter_{sys.argv[1]}"), *map(float, sys.argv[2:])) else 1)
