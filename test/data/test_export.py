@@ -104,9 +104,23 @@ def test_how_pictures_are_brought_to_size_in_training_is_told_with_each_episode(
     assert Contract.of(contract().plain(), "the test") == contract()
 
 
-def test_the_recorder_needs_no_opencv() -> None:
-    told = "import sys; import wm_core.data.recorder, wm_core.data.recording_layout; print('cv2' in sys.modules)"
-    assert subprocess.check_output([sys.executable, "-c", told], cwd=ROOT, text=True).strip() == "False"
+def test_a_recorder_that_begins_an_episode_of_a_dataset_loads_nothing_large(dataset: Path) -> None:
+    """Each would keep START waiting for a second, and the memory of a recorder that appends above its bar."""
+    told = f"""
+import sys
+from pathlib import Path
+from wm_core.data import dataset_growth, recorder, recording_layout, relabelling
+from wm_core.data.errors import DatasetError
+from wm_core.data.lerobot_writer import Layout
+dataset = Path({str(dataset)!r})
+assert relabelling.next_number(dataset) == 3
+try:
+    dataset_growth.check_layout(dataset, Layout(1, "another", {{}}, {{}}))
+except DatasetError as error:
+    assert "laid out otherwise" in str(error)
+    print(sorted({{"cv2", "pyarrow", "pandas", "torch", "lerobot", "av"}} & set(sys.modules)))
+"""
+    assert subprocess.check_output([sys.executable, "-c", told], cwd=ROOT, text=True).strip() == "[]"
 
 
 def test_a_label_is_set_by_the_exporter_and_a_second_export_adds_nothing(dataset: Path) -> None:

@@ -6,6 +6,7 @@ pyarrow is imported where a table is read: the recorder, which starts in a secon
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -117,7 +118,7 @@ def is_depth(feature: dict[str, Any]) -> bool:
 
 def load(root: Path) -> Metadata:
     """Read meta/ of the dataset at `root`."""
-    info = _read_info(root)
+    info = read_info(root)
     table = _read_episodes(root)
     features = info["features"]
     videos = {key: _video_places(table, key) for key, feature in features.items() if f"videos/{key}/file_index" in table.column_names}
@@ -176,7 +177,14 @@ def _read_json(root: Path) -> dict[str, Any]:
     return info
 
 
-def _read_info(root: Path) -> dict[str, Any]:
+def episode_count(root: Path) -> int:
+    """As meta/info.json tells it, which every writer of LeRobot v3 keeps; without opening a table."""
+    told = read_info(root).get("total_episodes")
+    return len(load(root)) if told is None else int(told)
+
+
+def read_info(root: Path) -> dict[str, Any]:
+    """meta/info.json of the dataset at `root`: its rate, robot and columns."""
     path = root / "meta" / "info.json"
     info = _read_json(root)
     version = str(info.get("codebase_version", "unknown"))
@@ -196,8 +204,11 @@ def _read_episodes(root: Path) -> pa.Table:
     if not files:
         raise DatasetError(f"the dataset at {root} has no episodes", allowed="meta/episodes/*/*.parquet", mend="was it finalized?")
     try:
-        wanted = [name for name in pq.read_schema(files[0]).names if not name.startswith("stats/")]
-        table = pa.concat_tables([pq.read_table(file, columns=wanted) for file in files], promote_options="permissive")
+        with ExitStack() as stack:
+            # Each opened once: of a dataset that grows meanwhile, two looks at one path may see two files.
+            opened = [pq.ParquetFile(stack.enter_context(file.open("rb"))) for file in files]
+            wanted = [name for name in opened[0].schema_arrow.names if not name.startswith("stats/")]
+            table = pa.concat_tables([file.read(columns=wanted) for file in opened], promote_options="permissive")
     except (OSError, pa.ArrowException, KeyError) as error:
         raise DatasetError(f"meta/episodes of {root} cannot be read", got=str(error).splitlines()[0]) from error
     table = table.sort_by("episode_index")
