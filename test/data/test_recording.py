@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from recordings import SIZE, START, contract, image, joint_state, joints_at, messages, picture_at, without, write_bag
@@ -13,7 +15,8 @@ from recordings import SIZE, START, contract, image, joint_state, joints_at, mes
 from wm_core.data.bag import Bag
 from wm_core.data.errors import DatasetError, EpisodeError
 from wm_core.data.heard import Heard
-from wm_core.data.message_types import encoded
+from wm_core.data.message_types import encoded, typestore
+from wm_core.data.picture import ImageError, picture
 from wm_core.data.recording import Recorded, recorded
 from wm_core.data.recording_config import CAMERA, COMMANDED, TYPES
 from wm_core.data.recording_layout import ACTION, ASKED, GUARDED, STATE, TOLD
@@ -169,3 +172,36 @@ def test_a_stream_of_which_nothing_is_usable_is_named(tmp_path: Path) -> None:
     ]
     with pytest.raises(EpisodeError, match=r"nothing usable came of front.*its type sensor_msgs/msg/JointState"):
         made(tmp_path, wrong)
+
+
+@pytest.mark.parametrize(("form", "off"), [("png", 0.0), ("jpeg", 4.0)])
+def test_compressed_pictures_are_recorded_as_raw_ones_are(tmp_path: Path, form: str, off: float) -> None:
+    """`off` is the mean error that the form costs, of 255."""
+    heard = [pressed(message, form) if message.topic == IMAGES else message for message in messages(2.0)]
+    for name in ("raw", form):
+        (tmp_path / name).mkdir()
+    raw, read = made(tmp_path / "raw", messages(2.0)).episode, made(tmp_path / form, heard).episode
+    assert np.array_equal(read.stamps, raw.stamps)
+    assert read.images[FRONT].shape == raw.images[FRONT].shape
+    for row in range(len(raw)):
+        assert np.abs(read.images[FRONT][row].astype(float) - raw.images[FRONT][row]).mean() <= off
+    for name, column in raw.columns.items():
+        assert np.array_equal(read.columns[name], column), name
+
+
+def test_a_compressed_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    heard = [pressed(message, "png") if message.topic == IMAGES else message for message in messages(2.0)]
+    broken = [
+        replace(message, data=message.data[:60] + bytes(40) + message.data[100:]) if message.topic == IMAGES else message
+        for message in heard
+    ]
+    with pytest.raises((EpisodeError, ImageError), match="decoded"):
+        made(tmp_path, broken).episode.images[FRONT][0]
+
+
+def pressed(message: Heard, form: str) -> Heard:
+    """The same picture as a sensor_msgs/CompressedImage of this form."""
+    done, data = cv2.imencode(f".{form}", cv2.cvtColor(picture(message.message), cv2.COLOR_RGB2BGR))
+    assert done
+    kind = TYPES[CAMERA][1]
+    return replace(message, kind=kind, data=encoded(typestore().types[kind](message.message.header, form, data), kind))
