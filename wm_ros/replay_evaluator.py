@@ -13,7 +13,6 @@ from std_srvs.srv import Trigger
 
 from wm_core import configuration
 from wm_core.cli import shipped
-from wm_core.cli.recording_contract import description_in
 from wm_core.data.bag import Bag
 from wm_core.data.heard import Heard
 from wm_core.data.recording_config import COMMANDED, GUARD, Contract, RecordingConfig
@@ -123,7 +122,7 @@ class ReplayEvaluator(WmNode[ReplayConfig]):
         self._report(lambda: self._recorded(Bag(path)), path.name)
 
     def _recorded(self, bag: Bag) -> Replay:
-        return replayed(bag, self._encoder, self._contract(self._own or description_in(bag)))
+        return replayed(bag, self._encoder, self._contract(self._own or bag.description))
 
     def _on_finish(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = self._finish()

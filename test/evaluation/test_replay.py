@@ -20,7 +20,6 @@ from recordings import CONFIG, START, contract, write_bag
 from wm_core import configuration
 from wm_core.cli import shipped
 from wm_core.cli.main import main
-from wm_core.cli.recording_contract import description_in
 from wm_core.data.bag import Bag
 from wm_core.data.errors import DatasetError
 from wm_core.data.heard import Heard
@@ -157,8 +156,8 @@ def test_words_of_the_guard_wait_until_it_is_known_whose_they_are(encoder: Froze
 def test_the_verb_takes_the_arm_that_the_bag_describes(tmp_path: Path) -> None:
     heard, urdf = of_other_arm(HEARD)
     bag = write_bag(tmp_path / "lab.mcap", [described(urdf, START), *heard])
-    assert description_in(Bag(bag)) == urdf
-    assert description_in(Bag(write_bag(tmp_path / "bare.mcap", heard[:1]))) == ""
+    assert Bag(bag).description == urdf
+    assert Bag(write_bag(tmp_path / "bare.mcap", heard[:1])).description == ""
     assert main(["evaluate", "replay", str(bag), "--out", str(tmp_path / "out"), "stride=1.6", "plans=0"]) == 0
     assert "The guard's words are those of 'lab_" in (tmp_path / "out" / "replay.md").read_text()
 

@@ -109,6 +109,7 @@ def test_an_arm_that_passed_its_goal_comes_back_when_that_was_only_imagined_to_b
     world.begin(Mission("goal", Mirage(world, GOAL.position), replace(PURSUIT, tolerance=0.0, near=0.0, patience=8.0)))
     world.run(8.0)
     assert low <= np.linalg.norm(world.position - GOAL.position) <= high
+    assert ("back to the nearest place seen" in world.controller.report.text) is (worth > 0.0)
 
 
 def test_what_is_measured_when_a_frame_was_taken_is_what_a_place_is_made_of() -> None:

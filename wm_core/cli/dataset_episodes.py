@@ -8,6 +8,8 @@ from typing import Any
 
 from wm_core.cli.recording_contract import add_contract, contract_of
 
+WORDS = ("task", "success", "robot", "workspace")  # what can be said of an episode
+
 
 def add(actions: Any) -> None:
     """The arguments of all."""
@@ -40,7 +42,7 @@ def add(actions: Any) -> None:
     said = actions.add_parser("label", help="say what an episode was: task, success, robot, workspace")
     said.add_argument("dataset", type=Path)
     said.add_argument("episode", type=int, metavar="INDEX")
-    for word in ("task", "success", "robot", "workspace"):
+    for word in WORDS:
         said.add_argument(f"--{word}", choices=("unknown", "failure", "succeeded") if word == "success" else None)
     said.set_defaults(run=run_label)
 
@@ -101,7 +103,7 @@ def run_label(chosen: argparse.Namespace) -> int:
     """The videos stay as they are, and all rows too, but for the number of their task."""
     from wm_core.data.dataset_growth import relabel
 
-    said = {word: value for word in ("task", "success", "robot", "workspace") if (value := getattr(chosen, word))}
+    said = {word: value for word in WORDS if (value := getattr(chosen, word))}
     relabel(chosen.dataset, chosen.episode, said)
     print(f"episode {chosen.episode}: {said or 'nothing was changed'}")
     return 0

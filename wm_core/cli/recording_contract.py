@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wm_core.data.bag import Bag
     from wm_core.data.recording_config import Contract
 
 
@@ -17,7 +18,7 @@ def add_contract(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--urdf", type=Path, help="the robot's URDF (default: the bag's robot_description, else the embedded arm's)")
 
 
-def contract_of(chosen: argparse.Namespace, bag: Any = None) -> Contract:
+def contract_of(chosen: argparse.Namespace, bag: Bag | None = None) -> Contract:
     """The contract for a bag, or for one that is to be written."""
     from wm_core import configuration
     from wm_core.cli.shipped import shipped
@@ -27,13 +28,5 @@ def contract_of(chosen: argparse.Namespace, bag: Any = None) -> Contract:
 
     config = configuration.read(RecordingConfig, chosen.contract or shipped("record_lerobot.yaml"))
     robot = configuration.read(RobotConfig, chosen.robot or shipped("ur5e.yaml"))
-    urdf = chosen.urdf.read_text(encoding="utf-8") if chosen.urdf else description_in(bag) or arm.urdf()
+    urdf = chosen.urdf.read_text(encoding="utf-8") if chosen.urdf else (bag.description if bag else "") or arm.urdf()
     return Contract(config, urdf, robot.base_link, robot.tool_link)
-
-
-def description_in(bag: Any) -> str:
-    """The URDF that a bag holds; empty: none, or no bag."""
-    if bag is None:
-        return ""
-    topics = [topic for topic in bag.topics if topic.endswith("/robot_description")]
-    return str(next((heard.message.data for heard in bag.messages(topics)), "")) if topics else ""

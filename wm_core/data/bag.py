@@ -83,6 +83,12 @@ class Bag:
             f"{self.path} has no topic '{name}'", allowed=nearest(f"/{tail}", self.topics), mend="record it, or change the name"
         )
 
+    @property
+    def description(self) -> str:
+        """The URDF on its topic robot_description; empty: there is none."""
+        topics = [topic for topic in self.topics if topic.endswith("/robot_description")]
+        return str(next((heard.message.data for heard in self.messages(topics)), "")) if topics else ""
+
     def messages(self, topics: Collection[str] | None = None, trusted: bool = False) -> Iterator[Heard]:
         """The messages of all or of these topics as they were recorded; what cannot be read any more ends them, as `broken` says.
 

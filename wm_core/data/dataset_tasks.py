@@ -21,7 +21,7 @@ def set_task(root: Path, index: int, task: str) -> None:
     import pyarrow.parquet as pq
 
     number, known = _number(root, task), metadata.load(root)
-    data = root / known.data_path.format(chunk_index=known.data_chunk[index], file_index=known.data_file[index])
+    data = known.data_file_of(index)
     table = pq.read_table(data)
     rows = zip(table["episode_index"].to_pylist(), table["task_index"].to_pylist(), strict=True)
     _put(data, table, "task_index", pa.array([number if episode == index else old for episode, old in rows]))

@@ -123,7 +123,7 @@ class DatasetReader:
             inside = rows[(rows >= 0) & (rows < len(valid))]
             if not valid[inside].all():
                 got = f"{self.name}, episode {episode}, near row {int(inside[~valid[inside]][0])}"
-                raise EpisodeError(f"{key} was silent", got=got, mend="nothing: such clips are left out")
+                raise EpisodeError(f"{key} was silent", got=got)
 
     def _check(self) -> None:
         config, meta = self.config, self.metadata

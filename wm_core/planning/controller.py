@@ -299,7 +299,9 @@ class Controller:
         run.adopted, run.promised = now, np.inf
 
     def _note(self, draft: Draft, seconds: float, input_age: float) -> None:
-        self._report = replace(self._report, state=State.EXECUTING, draft=draft, seconds=seconds, input_age=input_age)
+        back = "; back to the nearest place seen" if draft.plan.retreats else ""
+        text = self._report.text + back
+        self._report = replace(self._report, state=State.EXECUTING, text=text, draft=draft, seconds=seconds, input_age=input_age)
 
     def _limit(self, began: float) -> Limit:
         return Limit(self.now, began + self.pace.deadline if self.pace.deadline else np.inf)
