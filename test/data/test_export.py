@@ -210,6 +210,11 @@ def test_readers_of_lerobot_find_what_was_said_beside_each_episode(dataset: Path
         assert list(episodes[word]) == [one[word] for one in said]
 
 
+def test_words_about_a_dataset_that_is_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=f"no LeRobot dataset at {tmp_path / 'none'}"):
+        dataset_growth.relabel(tmp_path / "none", 0, {"task": "wave"})
+
+
 def test_processes_that_change_one_dataset_take_turns(dataset: Path, tmp_path: Path) -> None:
     shutil.copytree(dataset, tmp_path / "set")
     code = "import sys; from pathlib import Path; from wm_core.data.dataset_growth import relabel; "

@@ -8,7 +8,12 @@ from typing import Any
 
 from wm_core.cli.recording_contract import add_contract, contract_of
 
-WORDS = ("task", "success", "robot", "workspace")  # what can be said of an episode
+WORDS = {
+    "task": "what was done, in words",
+    "success": "whether it was done",
+    "robot": "which robot did it",
+    "workspace": "where it was done",
+}
 
 
 def add(actions: Any) -> None:
@@ -40,10 +45,10 @@ def add(actions: Any) -> None:
     less.add_argument("--out", type=Path, required=True, help="directory of the new dataset")
     less.set_defaults(run=run_delete)
     said = actions.add_parser("label", help="say what an episode was: task, success, robot, workspace")
-    said.add_argument("dataset", type=Path)
-    said.add_argument("episode", type=int, metavar="INDEX")
-    for word in WORDS:
-        said.add_argument(f"--{word}", choices=("unknown", "failure", "succeeded") if word == "success" else None)
+    said.add_argument("dataset", type=Path, help="directory of the dataset")
+    said.add_argument("episode", type=int, metavar="INDEX", help="number of the episode")
+    for word, text in WORDS.items():
+        said.add_argument(f"--{word}", choices=("unknown", "failure", "succeeded") if word == "success" else None, help=text)
     said.set_defaults(run=run_label)
 
 

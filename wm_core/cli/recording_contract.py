@@ -15,7 +15,7 @@ def add_contract(parser: argparse.ArgumentParser) -> None:
     """--contract, --robot and --urdf."""
     parser.add_argument("--contract", type=Path, help="what is read (default: the shipped config/record_lerobot.yaml)")
     parser.add_argument("--robot", type=Path, help="robot file (default: the shipped config/ur5e.yaml)")
-    parser.add_argument("--urdf", type=Path, help="the robot's URDF (default: the bag's robot_description, else the embedded arm's)")
+    parser.add_argument("--urdf", type=Path, help="the robot's URDF (default: that of a bag that is read, else the embedded arm's)")
 
 
 def contract_of(chosen: argparse.Namespace, bag: Bag | None = None) -> Contract:

@@ -55,11 +55,11 @@ def grow(root: Path, episode: Episode, layout: Layout, video: VideoSettings, sai
 def relabel(root: Path, index: int, said: Said) -> None:
     """Change what was said of an episode; only the keys that are given. A task changes in the rows and tables too."""
     with _turn(root):
+        _mend(root)
+        metadata.read_info(root)  # which says that there is no dataset, where there is none
         records = labels(root)
         if not 0 <= index < len(records):
-            allowed = f"0 .. {len(records) - 1}" if records else "none is there yet"
-            raise DatasetError("there is no such episode", got=index, allowed=allowed)
-        _mend(root)
+            raise DatasetError("there is no such episode", got=index, allowed=f"0 .. {len(records) - 1}")
         records[index] = records[index] | said
 
         def change(twin: Path) -> None:
