@@ -1,7 +1,8 @@
 """For all tests: the same examples in every run, and one thread for torch.
 
-Property tests draw the same examples so that a run tells of a change; `--hypothesis-profile=explore` draws new ones. Threads of torch that
-wait for each other on a busy core make small networks fifty times slower.
+Property tests draw the same examples so that a run tells of a change; `--hypothesis-profile=explore` draws new ones. None has a deadline:
+how long an example takes tells of the machine. Threads of torch that wait for each other on a busy core make small networks fifty times
+slower.
 """
 
 from __future__ import annotations
@@ -12,6 +13,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first import
 
 from hypothesis import settings
 
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("explore", print_blob=True)
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", print_blob=True, deadline=None)
 settings.load_profile("repeatable")

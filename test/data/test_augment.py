@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wm_core.data.augment import Augmentation, AugmentConfig, draw
@@ -16,7 +16,6 @@ def still(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (1, 3, 24, 32), dtype=np.uint8).repeat(5, axis=0)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_all_frames_of_a_clip_are_changed_alike(seed: int) -> None:
     changed = draw(STRONG, np.random.default_rng(seed)).apply(still(seed))

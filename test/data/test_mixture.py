@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from noise_datasets import FPS, Made
 
@@ -43,7 +43,6 @@ def test_nineteen_to_one_by_default_over_any_two_thousand_clips(sources: list[So
     assert np.all(np.abs(windows / 2000 - 0.05) <= 0.01 * 0.05)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(0.01, 10.0), min_size=1, max_size=4), st.lists(st.floats(0.01, 10.0), min_size=1, max_size=4), st.floats(0.05, 50.0)
 )

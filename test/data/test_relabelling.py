@@ -163,7 +163,7 @@ step = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(steps=st.lists(step, max_size=12))
 def test_whatever_happens_a_label_that_was_answered_is_where_it_belongs(steps: list[Any]) -> None:
     with TemporaryDirectory() as folder, pretended() as records:

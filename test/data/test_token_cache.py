@@ -49,7 +49,7 @@ def quiet(plan: Plan) -> None:
     pass
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     hn.arrays(np.float32, hn.array_shapes(min_dims=3, max_dims=3, max_side=6), elements=st.floats(-1e4, 1e4, width=32)),
     st.sampled_from([8, 16]),

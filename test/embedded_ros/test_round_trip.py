@@ -29,7 +29,7 @@ DEFINITIONS = Definitions("wm_test_interfaces", HERE / "wm_test_interfaces")
 OTHERS = [f"wm_test_interfaces/{path.parent}/{path.stem}" for path in DEFINITIONS.files]
 MESSAGES = [name for name in [*OURS, *OTHERS] if "/msg/" in name]
 SERVICES = [name for name in [*OURS, *OTHERS] if "/srv/" in name]
-MANY = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=15, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

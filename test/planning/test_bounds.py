@@ -35,7 +35,7 @@ def poses(actions: np.ndarray, start: ToolState) -> tuple[np.ndarray, np.ndarray
     return start.position + np.cumsum(actions[..., :3], axis=1), lean
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ACTIONS, PLACES)
 def test_no_candidate_leaves_what_is_allowed(actions: np.ndarray, place: tuple[float, float, float]) -> None:
     start = ToolState(np.array(place), DOWN, 0.5)
@@ -50,7 +50,7 @@ def test_no_candidate_leaves_what_is_allowed(actions: np.ndarray, place: tuple[f
     assert (kept[..., 6] <= 1.0).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays(np.float64, (5, 4, 7), elements=st.floats(-0.01, 0.01)))
 def test_what_is_allowed_stays_as_it_is(actions: np.ndarray) -> None:
     actions[..., 6] = 0.4

@@ -75,7 +75,7 @@ def exactly(scores: Scores, actions: np.ndarray) -> None:
     np.testing.assert_array_equal(scores.uncertainty, judged(actions).uncertainty)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     count=st.integers(1, 40),
     calls=st.lists(st.lists(st.sampled_from([ANSWERS, FAILS, HANGS, SHORT, NAN]), min_size=4, max_size=4), min_size=1, max_size=5),

@@ -184,7 +184,7 @@ BAD_COMMAND = st.one_of(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(BAD_COMMAND)
 def test_row_garbage_in_any_field_is_refused_counted_and_moves_nothing(changes: dict[str, Any]) -> None:
     rig = Rig(GUARD)
@@ -196,7 +196,7 @@ def test_row_garbage_in_any_field_is_refused_counted_and_moves_nothing(changes: 
     assert result.mode is Mode.ARMED
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(BAD_COMMAND, min_size=3, max_size=3))
 def test_row_garbage_three_times_in_a_second_latches(three: list[dict[str, Any]]) -> None:
     rig = Rig(GUARD)
@@ -216,7 +216,7 @@ def test_row_garbage_less_often_than_that_does_not_latch(rig: Rig) -> None:
     assert rig.state.counters.rejected == 12
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.tuples(*[st.one_of(st.floats(), st.floats(-1e-1, 1e-1))] * 6),
     st.floats(),

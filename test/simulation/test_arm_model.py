@@ -46,7 +46,7 @@ def simulated():
     return model, mujoco.MjData(model)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(q=JOINT_POSITIONS)
 def test_mjcf_urdf_and_closed_form_put_the_tool_in_the_same_place(described, q):
     model, data = described
@@ -56,7 +56,7 @@ def test_mjcf_urdf_and_closed_form_put_the_tool_in_the_same_place(described, q):
     np.testing.assert_allclose(data.oMf[model.getFrameId("tool0")].homogeneous, expected, rtol=0, atol=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(q=JOINT_POSITIONS, fingers=st.floats(0.0, arm.FINGER_TRAVEL))
 def test_mjcf_and_urdf_have_the_same_mass_matrix(described, simulated, q, fingers):
     model, data = described
@@ -123,7 +123,7 @@ def test_every_link_has_a_possible_inertia(described):
         assert moments[2] <= moments[0] + moments[1] + 1e-12
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     shift=st.tuples(*[st.floats(-0.15, 0.15)] * 3).map(np.array),
     turn=st.tuples(*[st.floats(-0.3, 0.3)] * 3).map(np.array),

@@ -92,7 +92,7 @@ def test_layouts_differ_between_seeds_and_stay_reachable(config):
     assert (places < config.workspace.high[:2]).all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(steps=st.lists(st.tuples(SMALL, SMALL, st.sampled_from([0.01, 0.05, 0.1]), st.integers(1, 40)), min_size=1, max_size=12))
 def test_the_tool_ends_at_the_exact_sum_of_the_deltas(shared, steps):
     shared.reset(3)
@@ -266,7 +266,7 @@ def test_a_reset_is_as_good_as_new(config, embedded_arm):
     assert embedded_arm.time == fresh.time
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(cuts=st.sets(st.integers(1, 60), max_size=8), begin=st.integers(0, 3), total=st.integers(46, 56))
 @example(cuts={51}, begin=1, total=51)
 @example(cuts={50}, begin=1, total=51)
@@ -345,7 +345,7 @@ BAD_VECTORS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(bad=BAD_VECTORS, value=st.sampled_from([float("nan"), float("inf"), -0.01, 1.01, "1", [0.5]]))
 def test_garbage_is_refused_and_changes_nothing(shared, bad, value):
     shared.reset(3)

@@ -96,7 +96,7 @@ def test_coloured_pixels_are_nowhere_else(stage, camera):
         assert v.max() <= corners[:, 1].max() + 0.5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(x=st.floats(0.36, 0.50), y=st.floats(-0.24, -0.16))
 def test_a_moved_cube_moves_in_the_picture_as_it_projects(stage, x, y):
     """Where the pixels of the cube are on average is where its centre projects to, within one pixel, all over a free area."""

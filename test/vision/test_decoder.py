@@ -25,7 +25,7 @@ def config(request):
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=st.integers(1, 4), columns=st.integers(1, 4), patch=st.integers(1, 6))
 def test_cutting_and_joining_undo_each_other(rows, columns, patch):
     pictures = torch.rand(2, 3, rows * patch, columns * patch)
@@ -90,7 +90,7 @@ def test_leading_dimensions_pass_through_and_other_grids_are_refused(config, enc
         decoder.pictures(torch.zeros(2, patches + 1, encoder.dim))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 6), st.integers(0, 3), st.integers(1, 3))
 def test_the_light_decoder_fills_any_cell_of_twos_and_threes(twos, threes, rows):
     cell = 2**twos * 3**threes

@@ -11,7 +11,7 @@ from wm_core.vision.tokens import pool
 SIDES = st.integers(1, 4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=SIDES, columns=SIDES, down=SIDES, across=SIDES, seed=st.integers(0, 99))
 def test_where_sides_divide_each_token_is_the_mean_of_its_block(rows, columns, down, across, seed):
     grid = (rows * down, columns * across)
@@ -24,7 +24,7 @@ def test_where_sides_divide_each_token_is_the_mean_of_its_block(rows, columns, d
             torch.testing.assert_close(pooled[:, :, row, column], block.mean(dim=(2, 3)), atol=1e-6, rtol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(grid=st.tuples(st.integers(1, 9), st.integers(1, 9)), data=st.data())
 def test_any_smaller_grid_stays_within_what_it_averages(grid, data):
     smaller = tuple(data.draw(st.integers(1, side)) for side in grid)

@@ -306,7 +306,7 @@ def test_values_that_are_not_finite_are_refused() -> None:
         RunningStatistics(2).add(torch.tensor([[0.0, 1.0], [0.0, float("nan")]]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     distribution=st.sampled_from(["uniform", "power", "logit_normal"]),
     low=st.floats(0.0, 0.8),
