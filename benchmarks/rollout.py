@@ -14,6 +14,9 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnxruntime
 import torch
 from torch.nn import functional
 
@@ -22,7 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from wm_core import configuration
 from wm_core.world_model.cache import Memory, RingCache
 from wm_core.world_model.conditioning import Conditioning
+from wm_core.world_model.imagination_graph import OPSET, ImaginationGraph, Shape
 from wm_core.world_model.model_config import WorldModelConfig
+from wm_core.world_model.onnx_nodes import Nodes
 from wm_core.world_model.rollout import Rollout
 from wm_core.world_model.transformer import Transformer, parameters
 
@@ -127,6 +132,70 @@ def prefix_report(model, options):
     print(f"prefix memory of one time layer: copied {copied_size:.1f} MiB for {SAMPLES} samples, shared {shared_size:.2f} MiB for any")
 
 
+def session(nodes, result, inputs, shape):
+    """A graph of onnxruntime on one thread, run on random inputs: a call of no arguments that gives its output."""
+    nodes.nodes.append(onnx.helper.make_node("Reshape", [result, nodes.whole(*shape)], ["attended"]))
+    described = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, value.shape) for name, value in inputs.items()]
+    out = onnx.helper.make_tensor_value_info("attended", onnx.TensorProto.FLOAT, shape)
+    graph = onnx.helper.make_graph(nodes.nodes, "attention", described, [out], list(nodes.constants.values()))
+    domains = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("com.microsoft", 1)]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    written = onnx.helper.make_model(graph, opset_imports=domains, ir_version=9).SerializeToString()
+    running = onnxruntime.InferenceSession(written, options, providers=["CPUExecutionProvider"])
+    return lambda: running.run(None, inputs)[0]
+
+
+def engine_prefix(config, own, draws):
+    """Calls of the time attention of onnxruntime to a context of 64 frames and `own` frames of each sample: shared, and on copies.
+
+    The shared one is that of the planner's graph. Copies lie ready in one block with the own frames: nothing is counted for making them.
+    """
+    graph = ImaginationGraph(Transformer(config.model), config, Shape(1, 1, config.model.grids[0]))
+    heads, width, tokens = config.model.heads, config.model.dim // config.model.heads, graph.tokens
+    shape = (SAMPLES, tokens, heads * width)
+    query = draws.standard_normal(shape, dtype=np.float32)
+    prefix = [draws.standard_normal((tokens, heads, CONTEXT, width), dtype=np.float32) for _ in range(2)]
+    single = [[draws.standard_normal(shape, dtype=np.float32) for _ in range(2)] for _ in range(own)]
+    names = [(f"own_key_{frame}", f"own_value_{frame}") for frame in range(own)]
+    inputs = {"query": query, "keys_0": prefix[0], "values_0": prefix[1], "visible": np.zeros((1, CONTEXT), np.float32)}
+    inputs |= {name: value for pair, values in zip(names, single, strict=True) for name, value in zip(pair, values, strict=True)}
+    shared = session(graph.nodes, graph.across(0, 0, "query", names), inputs, shape)
+    kept = [
+        np.concatenate(
+            [
+                np.broadcast_to(prefix[part], (SAMPLES, *prefix[part].shape)),
+                np.stack([values[part].reshape(SAMPLES, tokens, heads, width) for values in single], axis=3),
+            ],
+            axis=3,
+        )
+        for part in range(2)
+    ]
+    fused, plain = Nodes(), Nodes()
+    rows = [part.transpose(0, 1, 3, 2, 4).reshape(SAMPLES * tokens, CONTEXT + own, -1).copy() for part in kept]
+    asked = fused.add("Reshape", "query", fused.whole(-1, 1, heads * width))
+    out = fused.add("MultiHeadAttention", asked, "keys", "values", domain="com.microsoft", num_heads=heads, scale=1.0)
+    in_kernel = session(fused, out, {"query": query, "keys": rows[0], "values": rows[1]}, shape)
+    asked = plain.add("Reshape", "query", plain.whole(0, 0, heads, 1, width))
+    weights = plain.add("Softmax", plain.add("MatMul", asked, "keys"), axis=-1)
+    out = plain.add("MatMul", weights, "values")
+    products = session(plain, out, {"query": query, "keys": kept[0].swapaxes(3, 4).copy(), "values": kept[1]}, shape)
+    if not all(np.allclose(shared(), copied(), atol=1e-3) for copied in (in_kernel, products)):
+        raise SystemExit("the attentions of onnxruntime disagree: nothing is timed")
+    return shared, in_kernel, products
+
+
+def engine_report(config, options):
+    """The same comparison in the engine that plans, where a frame is one pass."""
+    for own in (1, HORIZON):
+        calls = engine_prefix(config, own, np.random.default_rng(0))
+        shared, fused, plain = (seconds(call, options.repeats, "cpu") for call in calls)
+        print(
+            f"time attention of onnxruntime, {own} own frame(s): copied {1e3 * fused:.2f} ms (its fused kernel), {1e3 * plain:.2f} ms "
+            f"(products), shared {1e3 * shared:.2f} ms, ratios {fused / shared:.1f} and {plain / shared:.1f}"
+        )
+
+
 def imagining(network, config, options, compiled):
     compiler = partial(torch.compile, dynamic=False) if compiled else None
     return Rollout(network, config, dtype=torch.bfloat16 if options.bf16 else torch.float32, compiler=compiler)
@@ -170,7 +239,9 @@ def main():
     torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)
     config = configuration.read(WorldModelConfig, options.config)
-    prefix_report(dataclasses.replace(config.model, context=CONTEXT), options)
+    wide = dataclasses.replace(config, model=dataclasses.replace(config.model, context=CONTEXT))
+    prefix_report(wide.model, options)
+    engine_report(wide, options)
     cem_report(config, options)
 
 

@@ -110,6 +110,14 @@ def test_flat_names_reach_scalars_and_can_be_replaced_with_the_same_checks() -> 
         replace_flat(config, {"speed.liner": 0.5}, "the parameters")
 
 
+def test_lists_and_dicts_of_settings_are_replaced_whole_and_checked_inside() -> None:
+    config = build(Example, GOOD, "example.yaml")
+    changed = replace_flat(config, {"keep_out": [{"radius": 2}], "per_joint": {"a": 1}, "wall": None}, "the command line")
+    assert (changed.keep_out, changed.per_joint, changed.wall) == ((Sphere(2.0),), {"a": 1.0}, None)
+    with pytest.raises(ConfigurationError, match=r"keep_out\[0\]\.radius.*-1"):
+        replace_flat(config, {"keep_out": [{"radius": -1}]}, "the command line")
+
+
 def test_files_that_are_missing_broken_or_empty_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read(Example, tmp_path / "none.yaml")

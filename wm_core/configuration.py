@@ -120,8 +120,8 @@ def flatten(config: Any, prefix: str = "") -> dict[str, tuple[Any, Setting]]:
 
 
 def replace_flat[Config](config: Config, changes: Mapping[str, Any], source: str) -> Config:
-    """`config` with dotted names replaced by new values, each validated as if it stood in the YAML."""
-    known = flatten(config)
+    """`config` with dotted names replaced by new values, each validated as if it stood in the YAML; a list is replaced whole."""
+    known = _names(config)
     for name in changes:
         if name not in known:
             raise ConfigurationError(
@@ -130,6 +130,13 @@ def replace_flat[Config](config: Config, changes: Mapping[str, Any], source: str
                 mend=f"rename or remove it in {source}",
             )
     return _replace(config, changes, source, "")
+
+
+def _names(config: Any, prefix: str = "") -> list[str]:
+    """The dotted names of all settings, lists and dicts of configurations among them."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    inner = {name: _names(value, f"{prefix}{name}.") for name, value in values.items() if dataclasses.is_dataclass(value)}
+    return [found for name in values for found in inner.get(name, [prefix + name])]
 
 
 def _replace(config: Any, changes: Mapping[str, Any], source: str, path: str) -> Any:

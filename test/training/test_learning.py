@@ -11,7 +11,7 @@ from small_training import MODEL, OBJECTIVE, Synthetic, make_trainer, train_conf
 
 from wm_core.training import dry_run, metrics_log
 from wm_core.training.clips import measure, normalised
-from wm_core.training.rollout_loss import rollout_loss
+from wm_core.training.rollout_loss import Ahead, rollout_loss
 from wm_core.training.train_config import Stage
 from wm_core.world_model.model_config import WorldModelConfig
 from wm_core.world_model.transformer import Transformer, parameters
@@ -45,11 +45,28 @@ def test_the_rollout_loss_leaves_the_imagining_network_alone_and_reaches_the_stu
     clips = Synthetic(3).clips(0)
     latents, conditioning = normalised(clips, measure(Synthetic(3), 2), 0)
     generator = torch.Generator().manual_seed(1)
-    loss = rollout_loss(student, teacher, latents, conditioning, 3, WorldModelConfig(MODEL, OBJECTIVE), generator)
+    loss = rollout_loss(student, teacher, latents, conditioning, Ahead(3, (4,)), WorldModelConfig(MODEL, OBJECTIVE), generator)
     loss.backward()
     assert student.head.out.weight.grad is not None
     assert student.head.out.weight.grad.abs().sum() > 0.0
     assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_every_batch_of_the_rollout_loss_is_imagined_with_one_of_the_numbers_of_steps() -> None:
+    torch.manual_seed(0)
+    student, teacher = Transformer(MODEL), Transformer(MODEL).requires_grad_(False)
+    for network in (student, teacher):
+        torch.nn.init.normal_(network.head.out.weight, std=0.1)  # a fresh head says nothing of what it was shown
+    latents, conditioning = normalised(Synthetic(3).clips(0), measure(Synthetic(3), 2), 0)
+
+    def loss(steps: tuple[int, ...], seed: int) -> float:
+        generator = torch.Generator().manual_seed(seed)
+        return rollout_loss(student, teacher, latents, conditioning, Ahead(3, steps), WorldModelConfig(MODEL, OBJECTIVE), generator).item()
+
+    with torch.no_grad():
+        losses = [(loss((1, 4), seed), loss((1,), seed), loss((4,), seed)) for seed in range(12)]
+    assert all(either in (one, four) and one != four for either, one, four in losses)
+    assert {either == one for either, one, _ in losses} == {True, False}
 
 
 def test_a_dry_run_measures_parameters_memory_and_time_and_writes_nothing(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ import torch
 from small_training import MODEL, OBJECTIVE, Synthetic, train_config
 from torch import nn
 
+from wm_core import configuration
 from wm_core.errors import ConfigurationError
 from wm_core.training import optimiser
 from wm_core.training import train_config as configured
 from wm_core.training.clips import measure, normalised
 from wm_core.training.errors import TrainingError
+from wm_core.training.overrides import overridden
 from wm_core.training.schedule import generator_of, learning_rate, seed_everything, stage_at, world_model_at
 from wm_core.training.train_config import OptimiserConfig, Stage
 from wm_core.world_model.transformer import Transformer
@@ -47,6 +49,19 @@ def test_a_stage_holds_until_the_next_and_biases_the_objective() -> None:
 def test_a_curriculum_out_of_order_or_longer_than_the_clips_is_refused(stages: tuple[Stage, ...]) -> None:
     with pytest.raises(ConfigurationError):
         train_config(curriculum=stages)
+
+
+@pytest.mark.parametrize("steps", [3, 128])
+def test_the_rollout_loss_imagines_in_powers_of_two_steps_at_most_the_finest(steps: int) -> None:
+    with pytest.raises(ConfigurationError, match="sampled so"):
+        configuration.replace_flat(train_config(), {"rollout_steps": [1, steps]}, "the command line")
+
+
+def test_a_curriculum_is_given_whole_on_the_command_line() -> None:
+    config = overridden(train_config(), ["curriculum=[{from_step: 0, frames: [6]}, {from_step: 4, frames: [8], horizon: 3}]"])
+    assert config.curriculum == (Stage(0, (6,)), Stage(4, (8,), horizon=3))
+    with pytest.raises(ConfigurationError, match=r"curriculum\[1\]\.horizons.*nearest: horizon"):
+        overridden(config, ["curriculum=[{from_step: 0, frames: [6]}, {from_step: 4, frames: [8], horizons: 3}]"])
 
 
 def test_a_rollout_loss_needs_whole_weights_and_a_context() -> None:

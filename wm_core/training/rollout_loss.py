@@ -6,7 +6,7 @@ costs its sampling and one training pass more, whatever its length.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,27 +23,41 @@ from wm_core.world_model.shortcut import Labels, Schedule, draw_labels, shortcut
 from wm_core.world_model.transformer import Transformer
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """How far is imagined, and the numbers of sampling steps K of a frame, of which every batch draws one.
+
+    Few steps err otherwise than many: a model that plans with one and draws with four comes back from both errors if it has met both.
+    """
+
+    horizon: int
+    steps: tuple[int, ...]
+
+    def draw(self, generator: torch.Generator) -> int:
+        return self.steps[int(torch.randint(0, len(self.steps), (), generator=generator, device=generator.device))]
+
+
 def rollout_loss(
     student: Dynamics,
     imagining: Transformer,
     latents: Tensor,
     conditioning: Conditioning,
-    horizon: int,
+    ahead: Ahead,
     config: WorldModelConfig,
     generator: torch.Generator,
     reckoning: Reckoning | None = None,
 ) -> Tensor:
-    """The flow loss of the last `horizon` - 1 frames of clips, or of the last one: normalised latents (B, T, P, D), `horizon` < T.
+    """The flow loss of the last horizon - 1 frames of clips, or of the last one: normalised latents (B, T, P, D), horizon < T.
 
-    `imagining` (the averaged weights) fills the last `horizon` frames of the context from the T - horizon before them.
+    `imagining` (the averaged weights) fills the last horizon frames of the context from the T - horizon before them.
     """
     objective, schedule = config.objective.resolved(), Schedule(config.model.finest_steps)
-    seen = latents.shape[1] - horizon
+    seen = latents.shape[1] - ahead.horizon
     grid = config.model.grids[int(torch.randint(0, len(config.model.grids), (), generator=generator, device=generator.device))]
     clean = pool(latents.float(), config.model.grids[0], grid)
     told = conditioning if reckoning else _blind_from(conditioning, seen)
     rollout = Rollout(imagining, config, reckoning=reckoning)
-    imagined = _imagined(rollout, clean[:, :seen], told, horizon, generator, grid)
+    imagined = _imagined(rollout, clean[:, :seen], told, ahead, generator, grid)
     context = torch.cat([clean[:, :seen], imagined], dim=1)
     committed, signal, step = corrupt(context, draw_noise(clean, objective, generator), objective.context_noise, schedule)
     shape = clean.shape[:2]
@@ -78,18 +92,18 @@ def _imagined(
     rollout: Rollout,
     context: Tensor,
     conditioning: Conditioning,
-    horizon: int,
+    ahead: Ahead,
     generator: torch.Generator,
     grid: tuple[int, int],
 ) -> Tensor:
-    """Frames (B, horizon, P, D) that the recorded actions lead into, in fp32."""
+    """Frames (B, H, P, D) that the recorded actions lead into, in fp32."""
     seen = context.shape[1]
     seed = int(torch.randint(0, 2**31, (), generator=generator, device=generator.device))
     with torch.autocast(context.device.type, enabled=False):
         prefilled = rollout.prefill(context, _until(conditioning, seen), seed, grid)
-        ahead = slice(seen - 1, seen - 1 + horizon)
-        actions, known = conditioning.actions[:, None, ahead], conditioning.known[:, None, ahead]
-        return rollout.imagine(prefilled, actions, seeds=(seed,), known=known)[0, :, 0]
+        led = slice(seen - 1, seen - 1 + ahead.horizon)
+        actions, known = conditioning.actions[:, None, led], conditioning.known[:, None, led]
+        return rollout.imagine(prefilled, actions, seeds=(seed,), steps=ahead.draw(generator), known=known)[0, :, 0]
 
 
 def _until(conditioning: Conditioning, frames: int) -> Conditioning:

@@ -114,6 +114,12 @@ class TrainConfig:
     )
     optimiser: OptimiserConfig = setting("the optimiser and its schedule", default=OptimiserConfig())
     rollout_weight: float = setting("weight of the rollout loss in the stages that have a horizon", low=0.0, high=100.0, default=1.0)
+    rollout_steps: tuple[int, ...] = setting(
+        "sampling steps K of the frames that the rollout loss imagines, drawn anew for every batch; none: the objective's",
+        low=1,
+        high=1024,
+        default=(),
+    )
 
     def __post_init__(self) -> None:
         starts = [stage.from_step for stage in self.curriculum]
@@ -123,10 +129,13 @@ class TrainConfig:
         if longest > self.data.clip.frames:
             allowed = f"at most data.clip's {self.data.clip.frames}"
             raise ConfigurationError("the curriculum asks for clips longer than are read", got=f"{longest} frames", allowed=allowed)
+        finest = self.model.finest_steps
+        if any(steps > finest or steps & (steps - 1) for steps in self.rollout_steps):
+            allowed = f"powers of two, 1 .. {finest}"
+            raise ConfigurationError("a frame cannot be sampled so", got=self.rollout_steps, allowed=allowed, mend="rollout_steps")
         if self.run.strategy == "fsdp" and any(stage.horizon for stage in self.curriculum):
             mend = "set the horizons to 0, or run.strategy: ddp"
             raise ConfigurationError("the rollout loss imagines with whole weights", got="run.strategy: fsdp", allowed="ddp", mend=mend)
-
         if self.run.strategy == "fsdp" and self.optimiser.kind == "muon":
             mend = "set optimiser.kind: adamw, or run.strategy: ddp"
             raise ConfigurationError("muon turns whole matrices", got="run.strategy: fsdp", allowed="ddp", mend=mend)

@@ -18,7 +18,7 @@ from wm_core.training.distributed import ALONE, Processes, gradient_sync, spread
 from wm_core.training.errors import DivergenceError, TrainingError
 from wm_core.training.metrics_log import MetricsLog
 from wm_core.training.precision import autocast
-from wm_core.training.rollout_loss import rollout_loss
+from wm_core.training.rollout_loss import Ahead, rollout_loss
 from wm_core.training.running_mean import RunningMean
 from wm_core.training.schedule import generator_of, learning_rate, seed_everything, stage_at, world_model_at
 from wm_core.training.train_config import TrainConfig
@@ -140,7 +140,8 @@ class Trainer:
             total, terms = loss.total, {f"error/{name}": value for name, value in loss.terms.items()}
             if stage.horizon:
                 reckoning = reckoning_of(self.config.model, self.statistics)
-                imagined = rollout_loss(self._student, self._teacher, latents, conditioning, stage.horizon, config, generator, reckoning)
+                ahead = Ahead(stage.horizon, self.config.rollout_steps or (config.objective.sampling_steps,))
+                imagined = rollout_loss(self._student, self._teacher, latents, conditioning, ahead, config, generator, reckoning)
                 total = total + self.config.rollout_weight * imagined
                 terms["rollout_loss"] = _once(imagined)
         return Loss(total, terms | {"loss": _once(total)})

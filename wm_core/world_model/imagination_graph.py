@@ -144,7 +144,7 @@ class ImaginationGraph:
                     own[place].append((key, value))
                     if layer == time[-1]:
                         return ""
-                attended = self._across(place, index, query, own_here)
+                attended = self.across(place, index, query, own_here)
             else:
                 query, key, value = self._heads(layer, entering, None)
                 attended = self.nodes.add(
@@ -216,7 +216,7 @@ class ImaginationGraph:
         turned = n.add("RotaryEmbedding", rows, n.whole(frame), "cos", "sin", domain="com.microsoft")
         return n.add("Reshape", turned, n.whole(-1, self.tokens, heads * self.head_dim))
 
-    def _across(self, place: int, index: int, query: str, own: list[tuple[str, str]]) -> str:
+    def across(self, place: int, index: int, query: str, own: list[tuple[str, str]]) -> str:
         """Attention (N, S, dim) to the context, which all samples share, and to the frames of each sample's own."""
         n, heads = self.nodes, self.sizes.heads
         split = n.whole(0, 0, heads, self.head_dim)
