@@ -30,6 +30,7 @@ from wm_core.evaluation.evaluate import evaluate
 from wm_core.evaluation.evaluate_config import EvaluateConfig
 from wm_core.evaluation.shifted import collect_shifted
 from wm_core.evaluation.shown_goal import shown_goal
+from wm_core.orphans import end_with_parent
 from wm_core.planning.goal_request import DEFAULT
 from wm_core.robot import rotation
 from wm_core.robot.proprioception import DOWN
@@ -96,7 +97,7 @@ class _Making:
         }
         arm, shifted = self._arm(), (self.path("evaluate"), self.changes["evaluate"], self._sized(sets.held_out))
         workers = min(self.config.threads, len(wanted) + 1)
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=end_with_parent) as pool:
             running = [
                 pool.submit(_collect, config, arm, self.data / name) for name, config in wanted.items() if not (self.data / name).exists()
             ]

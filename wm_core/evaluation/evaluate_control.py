@@ -18,6 +18,7 @@ from wm_core.evaluation.control_policy import Informed, Planner, Policy, Random,
 from wm_core.evaluation.control_records import Place, TrialRecords
 from wm_core.evaluation.control_task import task
 from wm_core.evaluation.errors import EvaluationError
+from wm_core.orphans import end_with_parent
 from wm_core.planning.offline import step_of
 from wm_core.planning.planner_config import PlannerConfig, search_of
 from wm_core.planning.scores import Fidelity, Pass
@@ -189,6 +190,7 @@ def divide(setup: Setup, waiting: Sequence[Job], say: Say) -> None:
 
 def work_alone(setup: Setup, waiting: Sequence[Job], say: Say) -> None:
     """A share of the jobs, in a process of its own."""
+    end_with_parent()
     torch.set_num_threads(1)
     work(Bench(setup), waiting, say)
 
