@@ -132,6 +132,16 @@ def test_a_stage_that_failed_is_gone_on_with(stand_ins: StandIns, failing: str) 
     assert stand_ins.asked == [*STAGES[: again + 1], *STAGES[again:]]
 
 
+def test_a_fine_tuning_file_that_was_changed_after_it_began_is_refused(stand_ins: StandIns) -> None:
+    stand_ins.run()
+    record = stand_ins.folder / "stages.json"
+    told = json.loads(record.read_text())
+    told["fine-tune"]["settings"]["run"]["steps"] += 1
+    record.write_text(json.dumps(told))
+    with pytest.raises(WmError, match=r"'fine-tune' in .* was begun with other settings.*run\.steps"):
+        stand_ins.run()
+
+
 def test_episodes_that_were_not_all_recorded_are_told(stand_ins: StandIns) -> None:
     stand_ins.failing = "record"
     with pytest.raises(WmError, match=r"not all episodes were recorded; got: exit status 1; mend: .*the same command goes on"):

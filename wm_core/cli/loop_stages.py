@@ -71,7 +71,7 @@ class _Making:
             Stage("before", {**trials, "scene": scene}, lambda: self._measure("before", model("world_model"), ("reach",))),
             Stage("record", {**asdict(self.config.recording), "scene": scene}, self._record),
             Stage("old", asdict(self.config.old), self._collect),
-            Stage("fine-tune", {}, self._finetune),
+            Stage("fine-tune", asdict(self._tuning()), self._finetune),
             Stage("after", {**trials, "scene": scene}, lambda: self._measure("after", self._tuned / "world_model", ())),
         ]
 
@@ -152,10 +152,13 @@ class _Making:
             )
             self.say(self.jobs.collect(config, self._arm, self.out / "old").text())
 
-    def _finetune(self) -> None:
-        path = shipped("finetune.yaml")
-        config = configuration.read(FinetuneConfig, path)
+    def _tuning(self) -> FinetuneConfig:
+        config = configuration.read(FinetuneConfig, shipped("finetune.yaml"))
         description = str(shipped("datasets/embedded_arm.yaml"))
         new, old = (TuningSet(str(self.out / name), description) for name in ("recorded", "old"))
         data = replace(config.data, new=(new,), old=(old,), encoder=str(model("encoder")), cache=str(self.out / "tokens"))
-        self.jobs.finetune(model("world_model"), replace(config, data=data), path.parent, self.out / "finetune", self.say)
+        return replace(config, data=data)
+
+    def _finetune(self) -> None:
+        folder = shipped("finetune.yaml").parent
+        self.jobs.finetune(model("world_model"), self._tuning(), folder, self.out / "finetune", self.say)
