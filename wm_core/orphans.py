@@ -5,12 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from multiprocessing.process import BaseProcess
 
 STATUS = 1
 
 
 def end_with_parent() -> None:
     """Called first thing in a process of multiprocessing: from then on it does not outlive its parent."""
-    parent = multiprocessing.parent_process()
+    threading.Thread(target=_end, args=(multiprocessing.parent_process(),), name="end with parent", daemon=True).start()
+
+
+def _end(parent: BaseProcess | None) -> None:
     if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(STATUS)), name="end with parent", daemon=True).start()
+        parent.join()
+        os._exit(STATUS)
