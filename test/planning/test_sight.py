@@ -69,6 +69,57 @@ def test_a_camera_that_shows_the_same_while_the_arm_moves() -> None:
     assert watched(speed=0.01, changing=False).fault(CONFIG, 1.0) == ""
 
 
+def test_a_camera_that_hung_for_longer_than_anything_is_kept_is_noticed_and_stays_so() -> None:
+    sight, place = Sight(0.6), 0.0
+    for index in range(250):
+        now = index / 50
+        place += 0.002 if 2.0 <= now < 3.0 else 0.0  # at rest, 100 mm, at rest again
+        sight.measure(felt(now, place))
+        sight.feel(felt(now, place), np.zeros(6))
+        if index % 5 == 0:
+            sight.see(now, torch.zeros(2, 3), FRONT, now)
+        if now < 2.1:
+            assert sight.fault(CONFIG, now) == ""
+        if now > 2.5:
+            assert "stay the same while the tool moved" in sight.fault(CONFIG, now)
+    assert "moved 100 mm" in sight.fault(CONFIG, 5.0)
+    sight.see(5.0, torch.ones(2, 3), FRONT, 5.0)
+    sight.measure(felt(5.0, place))
+    assert sight.fault(CONFIG, 5.0) == ""
+
+
+def test_a_camera_that_hangs_while_the_arm_creeps() -> None:
+    """Less than the allowed way goes by while a reading is kept."""
+    sight = Sight(0.6)
+    for index in range(51):
+        now = index / 10
+        sight.measure(felt(now, 0.005 * now))
+        sight.feel(felt(now, 0.005 * now), np.zeros(6))
+        sight.see(now, torch.zeros(2, 3), FRONT, now)
+        assert ("stay the same" in sight.fault(CONFIG, now)) == (now > 4.05)
+
+
+def test_a_camera_that_hung_before_the_arm_was_heard_of() -> None:
+    sight = Sight(5.0)
+    for index in range(31):
+        now = index / 10
+        sight.see(now, torch.zeros(2, 3), FRONT, now)
+        if now >= 1.0:
+            sight.measure(felt(now, 0.1 * (now - 1.0)))
+            sight.feel(felt(now), np.zeros(6))
+    assert "stay the same while the tool moved 200 mm" in sight.fault(CONFIG, 3.0)
+
+
+def test_joint_states_that_come_later_than_their_frames() -> None:
+    sight = Sight(5.0)
+    for index in range(21):
+        now = index / 10
+        sight.see(now, torch.full((2, 3), min(now, 1.0)), FRONT, now)
+        sight.measure(felt(now - 0.05, 0.1 * now))
+        sight.feel(felt(now), np.zeros(6))
+    assert "stay the same while the tool moved" in sight.fault(CONFIG, 2.0)
+
+
 def test_an_arm_or_a_guard_that_is_silent() -> None:
     sight = watched()
     sight.see(1.3, torch.rand(2, 3), FRONT, 1.3)

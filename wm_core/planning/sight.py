@@ -60,6 +60,7 @@ class Sight:
     _source: Source | None
     _joints: Array | None
     _last: Tensor | None
+    _since: Reading | None
 
     def __init__(self, seconds: float) -> None:
         self._lock = threading.Lock()
@@ -77,7 +78,7 @@ class Sight:
                 return
             self._advanced = now
             if self._last is None or not torch.equal(latents, self._last):
-                self._last, self._changed = latents, stamp
+                self._last, self._changed, self._since = latents, stamp, self._measured.reading_at(stamp)
             self._history.see(stamp, latents)
 
     def feel(self, reading: Reading, joints: Array) -> None:
@@ -91,6 +92,8 @@ class Sight:
         with self._lock:
             self._measured.feel(reading)
             self._measured_at = reading.stamp
+            if self._since is None and reading.stamp >= self._changed:
+                self._since = reading
 
     def view(self) -> View:
         """What is known now; a frame that came before the word of where the tool was then is held back until that comes."""
@@ -135,7 +138,7 @@ class Sight:
 
     def _forget(self) -> None:
         self._history, self._measured = History(self._seconds), History(self._seconds)
-        self._source = self._joints = self._last = None
+        self._source = self._joints = self._last = self._since = None
         self._arrived = self._advanced = self._changed = self._felt = self._measured_at = -np.inf
 
     def _old_frames_came(self, allowed: float) -> bool:
@@ -143,8 +146,8 @@ class Sight:
         return self._arrived > self._advanced or self._advanced - self._history.newest > allowed
 
     def _way_unseen(self) -> float:
-        """How far the tool went between the frame that changed last and the newest (m)."""
-        ends = [self._measured.reading_at(stamp) for stamp in (self._changed, self._history.newest)]
-        if ends[0] is None or ends[1] is None:
+        """How far the tool is from where it was when what is seen changed last, however long ago that was (m)."""
+        newest = self._measured.reading_at(min(self._history.newest, self._measured_at))
+        if self._since is None or newest is None:
             return 0.0
-        return float(np.linalg.norm(ends[1].pose[:3, 3] - ends[0].pose[:3, 3]))
+        return float(np.linalg.norm(newest.pose[:3, 3] - self._since.pose[:3, 3]))
