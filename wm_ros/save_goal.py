@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,9 @@ class SaveGoalService:
         except WmError as error:
             self._node.get_logger().warning(f"goal not kept: {error}")
             return SaveGoal.Response(success=False, message=str(error))
+        except Exception as error:  # noqa: BLE001 whoever asked must get an answer
+            self._node.get_logger().error(traceback.format_exc())
+            return SaveGoal.Response(success=False, message=f"{type(error).__name__}: {error}")
         self._node.get_logger().info(f"goal '{name}' is kept in {place}")
         return SaveGoal.Response(success=True, message=str(place))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,6 @@ from pose_problem import GOAL, SECONDS, START
 from wm_core.errors import PlanningError
 from wm_core.planning.controller import State, whole_chunk
 from wm_core.planning.draft import Draft
-from wm_core.planning.planning_thread import PlanningThread
 
 
 def at_rest(world: World) -> bool:
@@ -226,25 +224,3 @@ def test_steps_of_the_model_are_whole_numbers_of_steps_of_control() -> None:
     assert whole_chunk(10.0, 0.2) == 2
     with pytest.raises(PlanningError, match="multiple of 5 Hz"):
         whole_chunk(12.0, SECONDS)
-
-
-def test_the_thread_plans_when_woken_serves_what_is_asked_and_survives_what_fails() -> None:
-    done, failed, ran = threading.Event(), list[Exception](), list[str]()
-    faults = [PlanningError("no scores")]
-
-    def improve() -> bool:
-        if faults:
-            raise faults.pop()
-        return False
-
-    def told(error: Exception) -> None:
-        failed.append(error)
-        thread.submit(lambda: (ran.append(threading.current_thread().name), done.set()))
-
-    thread = PlanningThread(improve, told)
-    thread.start()
-    assert done.wait(20.0)
-    assert isinstance(failed[0], PlanningError)
-    assert ran == ["planning"]
-    assert thread.stop(20.0)
-    assert "planning" not in [other.name for other in threading.enumerate()]

@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from wm_core.errors import GoalError, VisionError
+from wm_core.planning import goal_library
 from wm_core.planning.goal import goal_of_file, goal_of_picture, masked
 from wm_core.planning.goal_distance import GoalDistance
 from wm_core.planning.goal_library import GoalLibrary
@@ -91,6 +93,22 @@ def test_saving_again_replaces(encoder: FrozenEncoder, picture: np.ndarray, tmp_
         library.save(goal_of_picture(encoder, one, "default"))
         np.testing.assert_array_equal(library.load("default").picture, one)
     assert [path.name for path in tmp_path.iterdir()] == ["default"]
+
+
+def test_a_disk_that_is_full_refuses_a_goal_and_keeps_the_older_one(
+    encoder: FrozenEncoder, picture: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = GoalLibrary(tmp_path)
+    library.save(goal_of_picture(encoder, picture, "default"))
+
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(goal_library, "save_file", full)
+    with pytest.raises(GoalError, match=r"cannot be kept.*No space left.*free space"):
+        library.save(goal_of_picture(encoder, picture[::-1].copy(), "default"))
+    assert [path.name for path in tmp_path.iterdir()] == ["default"]
+    np.testing.assert_array_equal(library.load("default").picture, picture)
 
 
 def test_what_ships_is_there_until_it_is_replaced(encoder: FrozenEncoder, picture: np.ndarray, tmp_path: Path) -> None:

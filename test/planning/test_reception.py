@@ -112,6 +112,16 @@ def test_what_is_cancelled_before_its_first_plan_is_not_begun(desk: Desk) -> Non
     assert desk.world.controller.running
 
 
+def test_what_is_cancelled_before_its_turn_comes_costs_no_plan_and_blocks_nobody(desk: Desk) -> None:
+    ticket, began = desk.reception.admit(ASKED, ""), desk.world.now()
+    desk.reception.cancel()
+    with pytest.raises(RefusedError) as caught:
+        desk.reception.plan(ticket)
+    assert caught.value.code is Code.NOT_READY
+    assert desk.world.now() == began
+    assert not desk.reception.busy
+
+
 def test_stale_frames_an_unarmed_guard_and_another_encoder(desk: Desk) -> None:
     assert desk.refused(ASKED, "the safety guard is not ARMED").code is Code.NOT_ARMED
     desk.world.source = SOURCE

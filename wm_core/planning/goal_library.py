@@ -49,7 +49,7 @@ class GoalLibrary:
                 os.rename(final, old)
             os.rename(partial, final)
             shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise GoalError("the goal cannot be kept", got=error, mend=f"free space or rights under {self.folder}") from error
         return final

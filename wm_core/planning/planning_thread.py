@@ -10,7 +10,7 @@ LONGEST_WAIT = 0.2  # s; a wake-up that was missed costs no more
 
 
 class PlanningThread:
-    """Runs jobs in turn and `improve` between them; `failed` is told of what `improve` raises, and the thread goes on."""
+    """Runs jobs in turn and `improve` between them; `failed` is told of what either raises, and the thread goes on."""
 
     def __init__(self, improve: Callable[[], bool], failed: Callable[[Exception], None]) -> None:
         self._improve, self._failed = improve, failed
@@ -22,7 +22,7 @@ class PlanningThread:
         self._thread.start()
 
     def submit(self, job: Callable[[], None]) -> None:
-        """A job that raises nothing."""
+        """A job to be done between two plans, even if the thread is asked to end meanwhile: somebody waits for its answer."""
         self._jobs.put(job)
         self.wake()
 
@@ -41,10 +41,20 @@ class PlanningThread:
         while not self._ended.is_set():
             self._wake.wait(LONGEST_WAIT)
             self._wake.clear()
-            while not self._jobs.empty():
-                self._jobs.get()()
-            try:
-                while not self._ended.is_set() and self._jobs.empty() and self._improve():
-                    pass
-            except Exception as error:  # noqa: BLE001 a plan that cannot be made ends the goal, never the thread
-                self._failed(error)
+            self._do_jobs()
+            self._guarded(self._plan)
+        self._do_jobs()
+
+    def _do_jobs(self) -> None:
+        while not self._jobs.empty():
+            self._guarded(self._jobs.get())
+
+    def _plan(self) -> None:
+        while not self._ended.is_set() and self._jobs.empty() and self._improve():
+            pass
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 what cannot be done ends the goal, never the thread
+            self._failed(error)

@@ -106,6 +106,7 @@ class Reception:
 
     def _planned(self, ticket: Ticket) -> Accepted:
         controller, request = self.controller, ticket.request
+        self._require_wanted(ticket)
         source = controller.sight.source
         goal = find_goal(request, self.encoder, self.library, source.camera if source else "")
         try:
@@ -115,14 +116,17 @@ class Reception:
             raise RefusedError.of(Code.MODEL_UNAVAILABLE, error) from error
         self._require_certain(goal, first)
         with self._lock:
-            if ticket.cancelled != self._cancelled:
-                raise RefusedError(Code.NOT_READY, "cancelled before the first plan was made", mend="ask again")
+            self._require_wanted(ticket)
             if request.execute:
                 controller.begin(first)
             else:
                 controller.cancel("replaced by a goal that is only planned")
                 controller.announce(State.IDLE, "planned only; nothing moves", ticket.goal_id)
         return Accepted(goal, first)
+
+    def _require_wanted(self, ticket: Ticket) -> None:
+        if ticket.cancelled != self._cancelled:
+            raise RefusedError(Code.NOT_READY, "cancelled before the first plan was made", mend="ask again")
 
     def _require_certain(self, goal: Goal, first: First) -> None:
         doubt = self.doubt(goal, first.draft.begins.seen, first.draft.plan.actions) if self.largest_doubt else None
