@@ -77,6 +77,19 @@ def test_a_goal_that_is_only_planned_moves_nothing_and_needs_no_guard(desk: Desk
     assert desk.world.controller.report.state is State.IDLE
 
 
+def test_a_goal_that_is_replaced_by_one_that_is_only_planned_ends_with_a_zero(desk: Desk) -> None:
+    desk.ask(ASKED)
+    desk.world.run(0.5)
+    assert desk.world.sent[-1][1].motion.any()
+    desk.ask(replace(ASKED, execute=False, replace=True))
+    desk.world.advance(0.1)
+    assert not desk.world.sent[-1][1].motion.any()
+    sent = len(desk.world.sent)
+    desk.world.advance(0.5)
+    assert len(desk.world.sent) == sent
+    assert desk.world.controller.report.state is State.IDLE
+
+
 def test_a_second_goal_is_refused_or_replaces_the_first_as_it_says(desk: Desk) -> None:
     desk.ask(ASKED)
     desk.world.run(0.3)

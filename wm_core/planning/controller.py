@@ -238,9 +238,7 @@ class Controller:
 
     def fail(self, text: str) -> None:
         """Give up what runs."""
-        with self._lock:
-            if self._run is not None:
-                self.end(State.FAILED, text)
+        self.end(State.FAILED, text)
 
     def announce(self, state: State, text: str, goal_id: str) -> None:
         """Say what is done about a goal while none runs."""
@@ -249,10 +247,11 @@ class Controller:
                 self._report = Report(state, text, goal_id)
 
     def end(self, state: State, text: str) -> None:
-        """Nothing is sent any more but one zero."""
+        """End what runs: `tick` sends a zero, and nothing more."""
         with self._lock:
-            self._run, self._rest = None, True
-            self._report = replace(self._report, state=state, text=text)
+            if self._run is not None:
+                self._run, self._rest = None, True
+                self._report = replace(self._report, state=state, text=text)
 
     def reconfigure(self, pace: PaceConfig, trust: SightConfig) -> None:
         """From now on."""

@@ -120,7 +120,7 @@ class Reception:
             if request.execute:
                 controller.begin(first)
             else:
-                controller.cancel("replaced by a goal that is only planned")
+                controller.end(State.CANCELLED, "replaced by a goal that is only planned")
                 controller.announce(State.IDLE, "planned only; nothing moves", ticket.goal_id)
         return Accepted(goal, first)
 
