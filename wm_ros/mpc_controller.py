@@ -130,10 +130,11 @@ class MpcController(WmNode[ControllerConfig]):
         fault = (self._watch.sight.fault(self._known().sight, now) or self._guard.fault(now)) if self.active else ""
         level = DiagnosticStatus.WARN if fault or self._slow else DiagnosticStatus.OK
         pace = {"ahead": f"{self._controller.ahead:.3f}", "measured": f"{self._lead:.3f}", "missed_plans": report.missed}
+        terms = {f"cost_{name}": f"{value:.5f}" for name, value in (report.draft.plan.terms.items() if report.draft else ())}
         ticks = {"missed_ticks": self._loop.overruns, "longest_tick": f"{self._loop.longest:.4f}"}
         return [
             status(self, "goal", DiagnosticStatus.OK, f"{report.state.name}: {report.text}", goal=report.goal_id),
-            status(self, "planning", level, self._slow or fault or self._pace_text, **pace, **ticks),
+            status(self, "planning", level, self._slow or fault or self._pace_text, **pace, **ticks, **terms),
         ]
 
     def _say(self, text: str) -> None:

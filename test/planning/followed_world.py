@@ -88,13 +88,17 @@ class World:
 
 
 class SeeingPose:
-    """A model whose latent is the tool's position: scores are mean squared distances to the goal. Plans take the world's time."""
+    """A model whose latent is the tool's position. Plans take the world's time.
+
+    Scores are mean squared distances to the goal, all of one spread.
+    """
 
     def __init__(self, world: World, goal: Array) -> None:
         self.world, self.goal = world, goal
         self.asked: list[Array] = []
         self.starts: list[tuple[Array, float]] = []
         self.fault: Exception | None = None
+        self.spread = 0.0
         self._thinks = False
 
     def see(self, seen: Seen) -> None:
@@ -110,7 +114,7 @@ class SeeingPose:
             self.asked.append(actions)
             self.world.advance(self.world.plan_seconds)
         way = self.start + actions[:, :, :3].cumsum(axis=1)
-        return Scores(np.square(way - self.goal).sum(axis=2).mean(axis=1), np.zeros(len(actions)))
+        return Scores(np.square(way - self.goal).sum(axis=2).mean(axis=1), np.full(len(actions), self.spread))
 
     def distance(self) -> float:
         return float(np.square(self.newest - self.goal).sum())

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from followed_world import PURSUIT, TICK, World
-from pose_problem import GOAL, SECONDS, START
+from pose_problem import GOAL, SECONDS, START, search
 
 from wm_core.errors import PlanningError
 from wm_core.planning.controller import State, whole_chunk
@@ -208,6 +208,22 @@ def test_time_runs_out() -> None:
     world.begin(world.mission(pursuit=replace(PURSUIT, timeout=0.6, patience=0.6)))
     world.run(30.0)
     assert "not reached within 0.6 s" in world.controller.report.text
+
+
+@pytest.mark.parametrize("review", [0, 4])
+def test_how_unsure_a_plan_is_is_told_of_the_newest(review: int) -> None:
+    """The search tells it where it looks carefully; where it does not, every second's newest plan is looked at."""
+    world = World(plan_seconds=0.2)
+    drafter = world.controller.drafter
+    world.controller.drafter = replace(drafter, search=search(smallest=0.005, iterations=5, review=review))
+    mission = world.mission(pursuit=replace(PURSUIT, settle=1000))
+    mission.evaluator.spread = 0.01  # type: ignore[attr-defined]
+    world.begin(mission)
+    unit = np.square(START.position - GOAL.position).sum()
+    assert world.controller.report.uncertainty == pytest.approx(0.01 / unit)
+    mission.evaluator.spread = 0.03  # type: ignore[attr-defined]
+    world.run(0.5 if review else 2.0)
+    assert world.controller.report.uncertainty == pytest.approx(0.03 / unit)
 
 
 def test_no_plan_is_made_twice_from_one_frame_nor_sooner_than_agreed() -> None:

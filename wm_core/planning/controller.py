@@ -24,6 +24,7 @@ from wm_core.robot.rotation import Array
 
 NEAREST = 1e-12  # the distance of a goal that is there already counts as this
 REMEMBERED = 5  # plans whose second longest time says how far ahead the next one begins: a single hold-up shall not
+LOOK = 1.0  # s between careful looks at the newest plan
 MARGIN = 1.1  # of that time: a plan that comes just after its tick is as late as one that comes just before the next
 
 
@@ -90,7 +91,8 @@ class Report:
 class _Run:
     """A goal on its way.
 
-    promised: when the plan that is being made should take over (s); place: the nearest to the goal that was seen.
+    promised: when the plan that is being made should take over (s); place: the nearest to the goal that was seen; looked: when a plan was
+    looked at carefully last (s).
     """
 
     first: First
@@ -103,6 +105,7 @@ class _Run:
     plans: int = 1
     promised: float = np.inf
     place: Place | None = None
+    looked: float = -np.inf
 
 
 @dataclass
@@ -160,8 +163,7 @@ class Controller:
         # What is left of a plan for another goal is no guess for this one.
         draft = self.drafter.draft(begins, mission.evaluator, Schedule(), Target(unit), generator, self._limit(began))
         took, cost = self.now() - began, self._still_cost(mission, draft, unit)
-        spread = float(mission.evaluator.evaluate(draft.plan.actions[None], "review").uncertainty[0]) / unit
-        return First(mission, draft, distance, cost, spread, took, began - view.history.newest)
+        return First(mission, draft, distance, cost, self._spread(mission, draft, unit), took, began - view.history.newest)
 
     def begin(self, first: First) -> None:
         """Carry out a goal, in place of the one that runs."""
@@ -170,7 +172,7 @@ class Controller:
             schedule = self._run.schedule if self._run else Schedule()
             generator = np.random.default_rng([self.seed, 1])
             newest = first.draft.begins.seen.stamp
-            self._run = _Run(first, pursuits.begin(first.distance, now), schedule, generator, newest, now, now)
+            self._run = _Run(first, pursuits.begin(first.distance, now), schedule, generator, newest, now, now, looked=now)
             self._rest = False
             self._report = Report(
                 State.PLANNING, "the first plan is made", first.mission.goal_id, 1.0, None, first.start_cost, first.uncertainty
@@ -206,6 +208,7 @@ class Controller:
                 return None
             self._adopt(run, draft, self.now())
             self._note(draft, took, began - view.history.newest)
+        self._look(run, draft, target.unit)
         return draft, mission.evaluator
 
     def tick(self, now: float, fault: str = "") -> Step | None:
@@ -298,9 +301,27 @@ class Controller:
         run.adopted, run.promised = now, np.inf
 
     def _note(self, draft: Draft, seconds: float, input_age: float) -> None:
-        back = "; back to the nearest place seen" if draft.plan.retreats else ""
-        text = self._report.text + back
-        self._report = replace(self._report, state=State.EXECUTING, text=text, draft=draft, seconds=seconds, input_age=input_age)
+        back, spread = "; back to the nearest place seen" if draft.plan.retreats else "", draft.plan.uncertainty
+        told = replace(self._report, state=State.EXECUTING, text=self._report.text + back, draft=draft)
+        uncertainty = told.uncertainty if spread is None else spread
+        self._report = replace(told, uncertainty=uncertainty, seconds=seconds, input_age=input_age)
+
+    def _look(self, run: _Run, draft: Draft, unit: float) -> None:
+        """Every so often, look carefully at the newest plan."""
+        if self.now() < run.looked + LOOK:
+            return
+        run.looked = self.now()
+        spread = self._spread(run.first.mission, draft, unit)
+        with self._lock:
+            if self._run is run:
+                self._report = replace(self._report, uncertainty=spread)
+
+    def _spread(self, mission: Mission, draft: Draft, unit: float) -> float:
+        """Of a plan's outcome over noise seeds, in units of cost; where the search has not told it, at the price of a careful look."""
+        known = draft.plan.uncertainty
+        if known is None:
+            known = float(mission.evaluator.evaluate(draft.plan.actions[None], "review").uncertainty[0]) / unit
+        return known
 
     def _limit(self, began: float) -> Limit:
         return Limit(self.now, began + self.pace.deadline if self.pace.deadline else np.inf)

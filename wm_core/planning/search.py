@@ -78,12 +78,14 @@ class _Pool:
     actions: Array
     costs: Array
     terms: dict[str, Array]
+    spread: Array
 
     def best(self, count: int) -> _Pool:
         return self.rows(np.argsort(self.costs, kind="stable")[:count])
 
     def rows(self, chosen: NDArray[np.intp]) -> _Pool:
-        return _Pool(self.actions[chosen], self.costs[chosen], {name: values[chosen] for name, values in self.terms.items()})
+        terms = {name: values[chosen] for name, values in self.terms.items()}
+        return _Pool(self.actions[chosen], self.costs[chosen], terms, self.spread[chosen])
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,8 @@ class Search:
         retreats = self._retreats(problem, best, resting)
         best = resting if retreats else best
         terms = {name: float(values[0]) for name, values in best.terms.items()}
-        samples = len(pools) * self.config.samples
-        return Plan(best.actions[0], float(best.costs[0]), terms, reviewed, len(pools), samples, clock() - begin, retreats)
+        samples, spread = len(pools) * self.config.samples, float(best.spread[0]) if reviewed else None
+        return Plan(best.actions[0], float(best.costs[0]), terms, reviewed, len(pools), samples, clock() - begin, retreats, spread)
 
     def deviation(self) -> Array:
         """Of the first draws (H, 7): m, rad, opening."""
@@ -168,8 +170,9 @@ class Search:
         if not (np.isfinite(scores.goal).all() and np.isfinite(scores.uncertainty).all()) or len(scores.goal) != len(actions):
             got = f"{len(scores.goal)} scores, {int((~np.isfinite(scores.goal)).sum())} of them not finite"
             raise PlanningError("the world model's scores cannot be compared", got=got, allowed=f"{len(actions)} finite numbers")
-        terms = self.cost.terms(Candidates(actions, problem.before, scores.goal / problem.unit, scores.uncertainty / problem.unit))
-        return _Pool(actions, np.sum([*terms.values(), np.zeros(len(actions))], axis=0), terms)
+        spread = scores.uncertainty / problem.unit
+        terms = self.cost.terms(Candidates(actions, problem.before, scores.goal / problem.unit, spread))
+        return _Pool(actions, np.sum([*terms.values(), np.zeros(len(actions))], axis=0), terms, spread)
 
     def _refit(self, pool: _Pool, mean: Array, deviation: Array, first: Array) -> tuple[Array, Array]:
         config = self.config
