@@ -204,6 +204,38 @@ def test_a_model_that_is_unsure_or_does_not_answer(desk: Desk) -> None:
     assert desk.world.controller.report.state is State.FAILED
 
 
+def test_a_model_that_becomes_unsure_on_the_way_ends_the_goal(desk: Desk) -> None:
+    desk.reception.pursuit = replace(PURSUIT, settle=1000)
+    desk.ask(ASKED)
+    desk.world.run(1.5)
+    desk.doubt = 2.1
+    begun = desk.world.now()
+    desk.world.run(10.0)
+    report = desk.world.controller.report
+    assert report.state is State.FAILED
+    assert "got: 2.10 times as far; allowed: at most 2 times" in report.text
+    assert "fine-tune, or raise doubt" in report.text
+    assert desk.world.now() < begun + 3.5
+    desk.world.advance(0.1)
+    assert not desk.world.sent[-1][1].motion.any()
+
+
+def test_a_single_look_that_finds_the_model_unsure_ends_nothing(desk: Desk) -> None:
+    """Of all the looks on the way, every second one finds it unsure."""
+    looks = list[float]()
+    desk.reception.pursuit = replace(PURSUIT, settle=1000, patience=9.0, timeout=9.0)
+
+    def doubt(*_: object) -> float:
+        looks.append(desk.world.now())
+        return 2.1 if len(looks) % 2 == 0 else 0.5
+
+    desk.reception.doubt = doubt
+    desk.ask(ASKED)
+    desk.world.run(20.0)
+    assert "not reached within 9 s" in desk.world.controller.report.text
+    assert 6 <= len(looks) <= 10
+
+
 def test_a_goal_may_have_bounds_of_its_own() -> None:
     own = GoalRequest(tolerance=0.3, timeout=1.0).pursuit(PURSUIT)
     assert (own.tolerance, own.timeout, own.patience) == (0.3, 1.0, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
@@ -24,7 +25,8 @@ from wm_core.robot.rotation import Array
 
 NEAREST = 1e-12  # the distance of a goal that is there already counts as this
 REMEMBERED = 5  # plans whose second longest time says how far ahead the next one begins: a single hold-up shall not
-LOOK = 1.0  # s between careful looks at the newest plan
+LOOK = 1.0  # s between careful looks at the newest plan, which take a fifth of the time that a plan takes
+UNSURE = 2  # looks in a row that find the model unsure of its way end a goal: a single one shall not
 MARGIN = 1.1  # of that time: a plan that comes just after its tick is as late as one that comes just before the next
 
 
@@ -41,11 +43,15 @@ class State(IntEnum):
 
 @dataclass(frozen=True)
 class Mission:
-    """A goal that was accepted: its name, the model that was given it, and when it counts as reached."""
+    """A goal that was accepted: its name, the model that was given it, and when it counts as reached.
+
+    unsure: why a plan for it is not to be trusted; empty where it is.
+    """
 
     goal_id: str
     evaluator: SeeingEvaluator
     pursuit: PursuitConfig
+    unsure: Callable[[Draft], str] = lambda draft: ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ class _Run:
     """A goal on its way.
 
     promised: when the plan that is being made should take over (s); place: the nearest to the goal that was seen; looked: when a plan was
-    looked at carefully last (s).
+    looked at carefully last (s); unsure: how many times in a row the model was found to be then.
     """
 
     first: First
@@ -106,6 +112,7 @@ class _Run:
     promised: float = np.inf
     place: Place | None = None
     looked: float = -np.inf
+    unsure: int = 0
 
 
 @dataclass
@@ -307,14 +314,17 @@ class Controller:
         self._report = replace(told, uncertainty=uncertainty, seconds=seconds, input_age=input_age)
 
     def _look(self, run: _Run, draft: Draft, unit: float) -> None:
-        """Every so often, look carefully at the newest plan."""
+        """Every so often, look carefully at the newest plan; a model that does not know its way any more ends the goal."""
         if self.now() < run.looked + LOOK:
             return
-        run.looked = self.now()
-        spread = self._spread(run.first.mission, draft, unit)
+        run.looked, mission = self.now(), run.first.mission
+        spread, unsure = self._spread(mission, draft, unit), mission.unsure(draft)
+        run.unsure = run.unsure + 1 if unsure else 0
         with self._lock:
             if self._run is run:
                 self._report = replace(self._report, uncertainty=spread)
+                if run.unsure >= UNSURE:
+                    self.end(State.FAILED, unsure)
 
     def _spread(self, mission: Mission, draft: Draft, unit: float) -> float:
         """Of a plan's outcome over noise seeds, in units of cost; where the search has not told it, at the price of a careful look."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from wm_core.errors import WmError
 from wm_core.planning.controller import Controller, First, Mission, State
-from wm_core.planning.draft import SeeingEvaluator
+from wm_core.planning.draft import Draft, SeeingEvaluator
 from wm_core.planning.goal import Goal
 from wm_core.planning.goal_library import GoalLibrary
 from wm_core.planning.goal_request import Code, GoalRequest, RefusedError, find_goal
@@ -110,11 +110,14 @@ class Reception:
         source = controller.sight.source
         goal = find_goal(request, self.encoder, self.library, source.camera if source else "")
         try:
-            mission = Mission(ticket.goal_id, self.evaluators(goal), request.pursuit(self.pursuit))
+            pursuit, unsure = request.pursuit(self.pursuit), lambda draft: str(self._uncertain(goal, draft) or "")
+            mission = Mission(ticket.goal_id, self.evaluators(goal), pursuit, unsure)
             first = controller.first(mission)
         except WmError as error:
             raise RefusedError.of(Code.MODEL_UNAVAILABLE, error) from error
-        self._require_certain(goal, first)
+        uncertain = self._uncertain(goal, first.draft)
+        if uncertain is not None:
+            raise uncertain
         with self._lock:
             self._require_wanted(ticket)
             if request.execute:
@@ -128,13 +131,15 @@ class Reception:
         if ticket.cancelled != self._cancelled:
             raise RefusedError(Code.NOT_READY, "cancelled before the first plan was made", mend="ask again")
 
-    def _require_certain(self, goal: Goal, first: First) -> None:
-        doubt = self.doubt(goal, first.draft.begins.seen, first.draft.plan.actions) if self.largest_doubt else None
-        if doubt is not None and doubt > self.largest_doubt:
-            raise RefusedError(
-                Code.UNCERTAIN,
-                "the model does not know its way here: its futures lie farther apart than where it was calibrated",
-                got=f"{doubt:.2f} times as far",
-                allowed=f"at most {self.largest_doubt:g} times",
-                mend="is the camera where it was in training? else raise doubt",
-            )
+    def _uncertain(self, goal: Goal, draft: Draft) -> RefusedError | None:
+        """Why this plan is not to be trusted; None where it is, or where that is not known or not asked."""
+        doubt = self.doubt(goal, draft.begins.seen, draft.plan.actions) if self.largest_doubt else None
+        if doubt is None or doubt <= self.largest_doubt:
+            return None
+        return RefusedError(
+            Code.UNCERTAIN,
+            "the model does not know its way here: its futures lie farther apart than where it was calibrated",
+            got=f"{doubt:.2f} times as far",
+            allowed=f"at most {self.largest_doubt:g} times",
+            mend="is the camera where it was in training, is anything new in sight? else fine-tune, or raise doubt",
+        )
