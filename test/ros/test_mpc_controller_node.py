@@ -14,6 +14,7 @@ import torch
 import yaml
 from arm_system import CALM, ArmSystem
 from builtin_interfaces.msg import Duration, Time
+from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Path as PathMessage
 from ros_process import CONFIG
 from sensor_msgs.msg import Image
@@ -138,10 +139,13 @@ def test_planning_alone_is_answered_and_moves_nothing(idle: Controlled) -> None:
 
 def test_a_goal_is_carried_out_without_a_gap_until_it_is_cancelled(idle: Controlled) -> None:
     views = [idle.system.observer.hear(kind, f"{NODE}/{name}") for kind, name in ((PathMessage, "plan"), (MarkerArray, "candidates"))]
+    diagnostics = idle.system.observer.hear(DiagnosticArray, "/diagnostics")
     answer = idle.away()
     assert answer.success, answer.message
     idle.system.observer.until(lambda: len(idle.commands) > 25, "commands")
     idle.system.observer.until(lambda: all(views), "what is shown of the plans")
+    told = lambda: {v.key for m in diagnostics for s in m.status if s.name == f"{NODE}: planning" for v in s.values}  # noqa: E731
+    idle.system.observer.until(lambda: "cost_goal" in told(), "what the cost of a plan is made of")
     assert {len(view[-1].poses) for view in views[:1]} == {6}
     stamps = np.array([command.header.stamp.sec + 1e-9 * command.header.stamp.nanosec for command in idle.commands])
     assert len({command.plan_id for command in idle.commands}) > 1
