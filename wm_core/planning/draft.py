@@ -66,10 +66,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Limit:
-    """Until when a search may go on, on which clock (s)."""
+    """Until when a search may go on, on which clock (s), and what its careful look takes (s) as far as is known."""
 
     clock: Clock
     deadline: float
+    careful: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Drafter:
         track = schedule.followed(begins.time)
         guess = None if track is None else track.rest(begins.time)
         problem = Problem(begins.tool, begins.before, target.unit, guess, target.place)
-        plan = self.search.run(problem, evaluator, generator, limit.clock, limit.deadline)
+        plan = self.search.run(problem, evaluator, generator, limit.clock, limit.deadline, limit.careful)
         return Draft(plan, Track(plan.actions, begins.time, self.step, self.chunk), begins)
 
     def nearest(self, place: Place | None, view: View, distance: float) -> Place | None:

@@ -15,7 +15,8 @@ class Plan:
     """Actions (H, 7) in base_link: m and rad per step of the model, opening; and how they were judged.
 
     cost is the weighted sum of `terms`; `reviewed` says whether it comes from the careful look; `seconds` is how long the search took;
-    `retreats`: it is the way back to the nearest place seen, as nothing was imagined to be worth leaving that.
+    `retreats`: it is the way back to the nearest place seen, as nothing was imagined to be worth leaving that; `careful` (s) is what the
+    careful look takes, as far as is known.
     """
 
     actions: Array
@@ -26,6 +27,7 @@ class Plan:
     samples: int
     seconds: float
     retreats: bool = False
+    careful: float | None = None
 
     def controls(self, chunk: int) -> Array:
         """The same motion in `chunk` equal steps of control for each step of the model: (H * chunk, 7)."""
