@@ -132,7 +132,7 @@ class Search:
         best = resting if retreats else best
         terms = {name: float(values[0]) for name, values in best.terms.items()}
         samples = len(pools) * self.config.samples
-        return Plan(best.actions[0], float(best.costs[0]), terms, reviewed, len(pools), samples, clock() - begin, retreats, careful)
+        return Plan(best.actions[0], float(best.costs[0]), terms, reviewed, len(pools), samples, clock() - begin, retreats, careful=careful)
 
     def deviation(self) -> Array:
         """Of the first draws (H, 7): m, rad, opening."""
