@@ -23,7 +23,7 @@ from wm_core.vision.decoder import Decoder, load_decoder
 from wm_core.vision.encoder import Encoder, FrozenEncoder
 from wm_core.vision.load import load_encoder
 from wm_core.world_model.world_model import WorldModel, directory
-from wm_ros.rollout_client import RolloutServers
+from wm_ros.rollout_client import RolloutEvaluator, RolloutServers
 
 CONNECTING = 30.0  # s that configuring waits for a server
 
@@ -84,12 +84,21 @@ def imagination_of(model: WorldModel, planner: PlannerConfig) -> Imagination:
 
 
 def _served(node: Node, config: ControllerConfig, planner: PlannerConfig) -> Imagination:
-    """Servers tell no spread of their own that could be doubted."""
+    """A model that the servers are given is followed from goal to goal."""
     servers = RolloutServers(node, config.servers)
     try:
         step = servers.connect(CONNECTING)
     except WmError:
         servers.close()
         raise
-    fidelities = planner.fidelities
-    return Imagination(step, None, lambda goal: servers.evaluator(goal, planner.distance, fidelities), lambda *_: None, servers.close)
+
+    def evaluator(goal: Goal) -> RolloutEvaluator:
+        servers.follow()
+        return servers.evaluator(goal, planner.distance, planner.fidelities)
+
+    def doubted(goal: Goal, seen: Seen, actions: Array) -> float | None:
+        judge = servers.evaluator(goal, planner.distance, planner.fidelities)
+        judge.see(seen)
+        return judge.doubt(actions)
+
+    return Imagination(step, None, evaluator, doubted, servers.close)

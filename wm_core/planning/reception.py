@@ -111,9 +111,11 @@ class Reception:
         try:
             mission = Mission(ticket.goal_id, self.evaluators(goal), request.pursuit(self.pursuit))
             first = controller.first(mission)
+            begins, actions = first.draft.begins, first.draft.plan.actions
+            doubt = self.doubt(goal, begins.seen, actions) if self.largest_doubt else None
         except WmError as error:
             raise RefusedError.of(Code.MODEL_UNAVAILABLE, error) from error
-        self._require_certain(goal, first)
+        self._require_certain(doubt)
         with self._lock:
             if ticket.cancelled != self._cancelled:
                 raise RefusedError(Code.NOT_READY, "cancelled before the first plan was made", mend="ask again")
@@ -124,8 +126,7 @@ class Reception:
                 controller.announce(State.IDLE, "planned only; nothing moves", ticket.goal_id)
         return Accepted(goal, first)
 
-    def _require_certain(self, goal: Goal, first: First) -> None:
-        doubt = self.doubt(goal, first.draft.begins.seen, first.draft.plan.actions) if self.largest_doubt else None
+    def _require_certain(self, doubt: float | None) -> None:
         if doubt is not None and doubt > self.largest_doubt:
             raise RefusedError(
                 Code.UNCERTAIN,
