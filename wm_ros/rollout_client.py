@@ -27,7 +27,7 @@ from wm_ros.conversions import seconds
 from wm_ros.srv import Rollout
 
 PATIENCE, REST = 0.5, 2.0  # s; what a server may take for its share, and when a lost one is tried again
-LEISURE = 2.0  # s; what it may take for what is asked once a goal, not in every iteration of a search
+LEISURE = 2.0  # s; what it may take for what is asked now and then, not in every iteration of a search
 SAME_STEP = 1e-6  # s; what is left of a step after it went through a message
 NOTHING = np.zeros((0, 0, 7))
 
