@@ -14,15 +14,16 @@ from wm_core.errors import CheckpointError, WmError
 from wm_core.evaluation import verdict
 from wm_core.planning import doubt
 from wm_core.planning.controller_config import ControllerConfig
-from wm_core.planning.draft import SeeingEvaluator
+from wm_core.planning.draft import ImaginingEvaluator
 from wm_core.planning.goal import Goal
 from wm_core.planning.model_evaluator import ModelEvaluator, Seen
 from wm_core.planning.planner_config import PlannerConfig
 from wm_core.robot.rotation import Array
+from wm_core.vision.decoder import Decoder, load_decoder
 from wm_core.vision.encoder import Encoder, FrozenEncoder
 from wm_core.vision.load import load_encoder
 from wm_core.world_model.world_model import WorldModel, directory
-from wm_ros.rollout_client import RolloutServers
+from wm_ros.rollout_client import RolloutEvaluator, RolloutServers
 
 CONNECTING = 30.0  # s that configuring waits for a server
 
@@ -36,7 +37,7 @@ class Imagination:
 
     step: float
     model: WorldModel | None
-    evaluator: Callable[[Goal], SeeingEvaluator]
+    evaluator: Callable[[Goal], ImaginingEvaluator]
     doubt: Callable[[Goal, Seen, Array], float | None]
     close: Callable[[], None]
 
@@ -46,6 +47,12 @@ def open_encoder(config: ControllerConfig) -> FrozenEncoder:
     return load_encoder(
         config.encoder or str(shipped.model("encoder")), device.torch_device(config.device), device.PRECISIONS[config.precision]
     )
+
+
+def open_decoder(config: ControllerConfig, encoder: Encoder) -> Decoder | None:
+    """What draws imagined frames; None: nothing does."""
+    drawer = shipped.decoder(config.decoder, config.world_model)
+    return None if drawer is None else load_decoder(drawer, encoder, device.torch_device(config.device))
 
 
 def open_imagination(node: Node, config: ControllerConfig, planner: PlannerConfig, encoder: Encoder) -> Imagination:
@@ -77,12 +84,21 @@ def imagination_of(model: WorldModel, planner: PlannerConfig) -> Imagination:
 
 
 def _served(node: Node, config: ControllerConfig, planner: PlannerConfig) -> Imagination:
-    """Servers tell no spread of their own that could be doubted."""
+    """A model that the servers are given is followed from goal to goal."""
     servers = RolloutServers(node, config.servers)
     try:
         step = servers.connect(CONNECTING)
     except WmError:
         servers.close()
         raise
-    fidelities = planner.fidelities
-    return Imagination(step, None, lambda goal: servers.evaluator(goal, planner.distance, fidelities), lambda *_: None, servers.close)
+
+    def evaluator(goal: Goal) -> RolloutEvaluator:
+        servers.follow()
+        return servers.evaluator(goal, planner.distance, planner.fidelities)
+
+    def doubted(goal: Goal, seen: Seen, actions: Array) -> float | None:
+        judge = servers.evaluator(goal, planner.distance, planner.fidelities)
+        judge.see(seen)
+        return judge.doubt(actions)
+
+    return Imagination(step, None, evaluator, doubted, servers.close)

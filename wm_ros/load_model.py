@@ -48,7 +48,7 @@ class LoadModelService:
 
     def _refusal(self) -> str:
         if self._now().model is None:
-            return "the controller imagines with servers; call load_model of each of them"
+            return "the controller imagines with servers; call load_model of each of them, and the next goal takes what all serve"
         return "a goal is running; wait for its end, or call ~/cancel" if self._busy() else ""
 
     def _exchanged(self, folder: Path) -> LoadModel.Response:

@@ -6,7 +6,6 @@ import time
 import traceback
 from pathlib import Path
 
-import numpy as np
 import torch
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.timer import Timer
@@ -15,7 +14,7 @@ from std_srvs.srv import Trigger
 from wm_core import configuration, device
 from wm_core.cli import shipped
 from wm_core.errors import WmError
-from wm_core.planning.controller import MARGIN, Controller, State, Step, whole_chunk
+from wm_core.planning.controller import Controller, State, Step, whole_chunk
 from wm_core.planning.controller_config import ControllerConfig
 from wm_core.planning.draft import Drafter
 from wm_core.planning.goal import Goal
@@ -23,17 +22,17 @@ from wm_core.planning.goal_library import GoalLibrary
 from wm_core.planning.goal_request import Code, RefusedError
 from wm_core.planning.planner_config import PlannerConfig, search_of
 from wm_core.planning.planning_thread import PlanningThread
+from wm_core.planning.rate import Rate
 from wm_core.planning.reception import Reception, Ticket
 from wm_core.planning.rehearsal import rehearse
 from wm_core.planning.schedule import Ticks
 from wm_core.robot.guard_config import GuardConfig
 from wm_core.robot.robot_config import Robot
-from wm_core.vision.decoder import load_decoder
 from wm_ros import planner_messages, process, robot_description
 from wm_ros.deferred_service import Reply, offer
 from wm_ros.diagnostics import Loop
 from wm_ros.guard_watch import GuardWatch
-from wm_ros.imagination import Imagination, open_encoder, open_imagination
+from wm_ros.imagination import Imagination, open_decoder, open_encoder, open_imagination
 from wm_ros.lifecycle import WmNode, status
 from wm_ros.load_model import LoadModelService
 from wm_ros.msg import DeltaEECommand, PlannerStatus
@@ -74,7 +73,7 @@ class MpcController(WmNode[ControllerConfig]):
         self._robot, self._frame, self._period = robot, robot_config.base_link, 1.0 / config.pace.rate
         self._watch = Watch(self, robot.kinematics, config.opening, planner.frames * self._imagination.step + KEPT)
         self._controller = Controller(
-            drafter, self._watch.sight, Ticks(self._watch.now(), self._period), self._watch.now, config.pace, config.sight, self._lead
+            drafter, self._watch.sight, Ticks(self._watch.now(), self._period), self._watch.now, config.pace, config.sight, self._rate.lead
         )
         self._library = GoalLibrary(goals_folder(config.goals), shipped.model("goals"))
         self._reception = Reception(
@@ -86,9 +85,7 @@ class MpcController(WmNode[ControllerConfig]):
             config.pursuit,
             config.doubt,
         )
-        drawer = shipped.decoder(config.decoder, config.world_model)
-        decoder = None if drawer is None else load_decoder(drawer, self._encoder, device.torch_device(config.device))
-        self._views = PlanViews(self, self._frame, decoder)
+        self._views = PlanViews(self, self._frame, open_decoder(config, self._encoder), planner.fidelities)
         self._loop = Loop(self._period)
         self._commands = self.create_publisher(DeltaEECommand, "delta_command", 10)
         self._status = self.create_publisher(PlannerStatus, "~/status", 10)
@@ -128,34 +125,34 @@ class MpcController(WmNode[ControllerConfig]):
     def diagnose(self) -> list[DiagnosticStatus]:
         report, now = self._controller.report, self._watch.now()
         fault = (self._watch.sight.fault(self._known().sight, now) or self._guard.fault(now)) if self.active else ""
-        level = DiagnosticStatus.WARN if fault or self._slow else DiagnosticStatus.OK
-        pace = {"ahead": f"{self._controller.ahead:.3f}", "measured": f"{self._lead:.3f}", "missed_plans": report.missed}
+        level = DiagnosticStatus.WARN if fault or self._rate.slow else DiagnosticStatus.OK
+        pace = {"ahead": f"{self._controller.ahead:.3f}", "measured": self._rate.number, "missed_plans": report.missed}
         terms = {f"cost_{name}": f"{value:.5f}" for name, value in (report.draft.plan.terms.items() if report.draft else ())}
         ticks = {"missed_ticks": self._loop.overruns, "longest_tick": f"{self._loop.longest:.4f}"}
         return [
             status(self, "goal", DiagnosticStatus.OK, f"{report.state.name}: {report.text}", goal=report.goal_id),
-            status(self, "planning", level, self._slow or fault or self._pace_text, **pace, **ticks, **terms),
+            status(self, "planning", level, fault or self._rate.text, **pace, **ticks, **terms),
         ]
 
     def _say(self, text: str) -> None:
         self.get_logger().info(text)
 
     def _measure(self, drafter: Drafter, robot: Robot) -> None:
-        """Find out and say what this machine can hold; servers are found out about on the way."""
-        config, search = self._known(), drafter.search.config
-        self._lead = config.pace.deadline or drafter.length
+        """Find out and say what this machine can hold; of servers, the first plans tell."""
+        config, rate = self._known(), Rate.assumed(drafter, self._known().pace)
         if self._imagination.model is not None:
             self._say(f"measuring how long a plan takes, on {device.torch_device(config.device)}")
-            self._lead = rehearse(drafter, self._evaluator, self._encoder, robot, config, self._say)
-        ahead = float(np.ceil(MARGIN * self._lead * config.pace.rate - 1e-6)) / config.pace.rate
-        size = f"{search.samples} x {search.horizon} x {search.iterations}"
-        self._pace_text = f"a plan of {size} takes {self._lead:.2f} s: plans start {ahead:.1f} s ahead"
-        slow = f"{self._pace_text}, and are {drafter.length:.1f} s long: the arm rests between them"
-        self._slow = slow if ahead >= drafter.length else ""
-        if self._slow:
-            self.get_logger().warning(self._slow)
-        else:
-            self._say(self._pace_text)
+            rate = rate.measured(rehearse(drafter, self._evaluator, self._encoder, robot, config, self._say))
+        self._hold(rate)
+
+    def _hold(self, rate: Rate) -> None:
+        self._rate = rate
+        (self.get_logger().warning if rate.slow else self._say)(rate.text)
+
+    def _timed(self, seconds: float) -> None:
+        """A plan was made."""
+        if (rate := self._rate.after(seconds)) != self._rate:
+            self._hold(rate)
 
     def _evaluator(self, goal: Goal) -> Overheard:
         return Overheard(self._imagination.evaluator(goal), goal)
@@ -177,7 +174,9 @@ class MpcController(WmNode[ControllerConfig]):
         try:
             accepted = self._reception.plan(ticket)
             first = accepted.first
+            self._timed(first.seconds)
             imagined = self._views.strip(first.draft, first.mission.evaluator)
+            self._views.show(first.draft, first.mission.evaluator, imagined)
         except RefusedError as error:
             code, text = error.code, str(error)
         except Exception as error:  # noqa: BLE001 whoever asked must get an answer, and the thread goes on
@@ -202,6 +201,7 @@ class MpcController(WmNode[ControllerConfig]):
     def _improve(self) -> bool:
         draft = self._controller.improve()
         if draft is not None:
+            self._timed(self._controller.report.seconds)
             self._views.show(*draft)
         return draft is not None
 

@@ -16,11 +16,12 @@ from std_msgs.msg import ColorRGBA
 from torch import Tensor
 from visualization_msgs.msg import Marker, MarkerArray
 
+from wm_core.errors import WmError
 from wm_core.planning.bounds import ToolState
-from wm_core.planning.draft import Draft, SeeingEvaluator
+from wm_core.planning.draft import Draft, ImaginingEvaluator, SeeingEvaluator
 from wm_core.planning.goal import Goal, Picture
-from wm_core.planning.model_evaluator import ModelEvaluator, Seen
-from wm_core.planning.scores import Pass, Scores
+from wm_core.planning.model_evaluator import Seen
+from wm_core.planning.scores import Fidelity, Pass, Scores
 from wm_core.robot.rotation import Array
 from wm_core.vision.decoder import Decoder
 from wm_ros.conversions import time_message
@@ -32,9 +33,9 @@ LINE = 0.002  # m
 
 
 class Overheard:
-    """An evaluator, and what it was asked last: candidates (N, H, 7) with their distances (N,) to the goal."""
+    """An evaluator, and what the search asked it last: candidates (N, H, 7) with their distances (N,) to the goal."""
 
-    def __init__(self, inner: SeeingEvaluator, goal: Goal) -> None:
+    def __init__(self, inner: ImaginingEvaluator, goal: Goal) -> None:
         self.inner, self.goal = inner, goal
         self.candidates: tuple[Array, Array] | None = None
 
@@ -43,7 +44,7 @@ class Overheard:
 
     def evaluate(self, actions: Array, fidelity: Pass) -> Scores:
         scores = self.inner.evaluate(actions, fidelity)
-        if fidelity == "search":
+        if fidelity == "search" and len(actions) > 1:  # a single one is no search, but what standing still is compared with
             self.candidates = actions, scores.goal
         return scores
 
@@ -52,16 +53,21 @@ class Overheard:
 
 
 class PlanViews:
-    """Publishers of ~/plan, ~/candidates and ~/imagined; a decoder draws what is imagined, without one the strip is empty."""
+    """Publishers of ~/plan, ~/candidates and ~/imagined.
 
-    def __init__(self, node: LifecycleNode, frame: str, decoder: Decoder | None) -> None:
+    A decoder draws what is imagined on the encoder's own grid; without one, or where none of the fidelities is on that grid, nothing is
+    drawn.
+    """
+
+    def __init__(self, node: LifecycleNode, frame: str, decoder: Decoder | None, fidelities: dict[Pass, Fidelity]) -> None:
         self._node, self._frame, self._decoder = node, frame, decoder
+        self._drawable: Pass | None = next((name for name, fidelity in fidelities.items() if fidelity.grid == 0), None)
         self._plan = node.create_publisher(Path, "~/plan", 1)
         self._candidates = node.create_publisher(MarkerArray, "~/candidates", 1)
         self._imagined = node.create_publisher(Image, "~/imagined", 1)
 
-    def show(self, draft: Draft, evaluator: SeeingEvaluator) -> None:
-        """The newest plan, to whoever looks."""
+    def show(self, draft: Draft, evaluator: SeeingEvaluator, strip: Image | None = None) -> None:
+        """The newest plan, to whoever looks; its `strip`, where that was made already."""
         if self._plan.get_subscription_count():
             self._plan.publish(path_message(draft.track, draft.begins.tool, self._frame))
         if not isinstance(evaluator, Overheard):
@@ -69,18 +75,19 @@ class PlanViews:
         if self._candidates.get_subscription_count() and evaluator.candidates:
             self._candidates.publish(markers(*evaluator.candidates, draft.begins.tool, self._frame, time_message(draft.track.start)))
         if self._imagined.get_subscription_count():
-            self._imagined.publish(self.strip(draft, evaluator))
+            strip = self.strip(draft, evaluator) if strip is None else strip
+            if strip.data:
+                self._imagined.publish(strip)
 
     def strip(self, draft: Draft, evaluator: SeeingEvaluator) -> Image:
-        """Now, what is imagined step by step, and the goal's picture, side by side; an empty image without decoder."""
-        inner = evaluator.inner if isinstance(evaluator, Overheard) else evaluator
-        if self._decoder is None or not isinstance(evaluator, Overheard) or not isinstance(inner, ModelEvaluator):
+        """Now, what is imagined step by step, and the goal's picture, side by side; an empty image where nothing can be drawn."""
+        if self._decoder is None or self._drawable is None or not isinstance(evaluator, Overheard):
             return Image()
         seen, goal = draft.begins.seen, evaluator.goal
-        ahead = inner.imagine(draft.plan.actions[None], "search")[0, 0]
-        if ahead.shape[-2] != seen.latents.shape[-2]:
-            ahead = inner.imagine(draft.plan.actions[None], "review")[0, 0]
-        if ahead.shape[-2] != seen.latents.shape[-2]:
+        try:
+            ahead = evaluator.inner.imagine(draft.plan.actions[None], self._drawable)[0, 0]
+        except WmError as error:  # a picture for people ends no goal
+            self._node.get_logger().warning(f"nothing to show of the plan: {error}", throttle_duration_sec=10.0)
             return Image()
         frames = drawn(self._decoder, torch.cat([seen.latents[-1:], ahead.cpu()]))
         shown = cv2.resize(goal.picture, frames[0].shape[1::-1], interpolation=cv2.INTER_AREA)

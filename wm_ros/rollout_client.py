@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +27,8 @@ from wm_ros.conversions import seconds
 from wm_ros.srv import Rollout
 
 PATIENCE, REST = 0.5, 2.0  # s; what a server may take for its share, and when a lost one is tried again
+LEISURE = 2.0  # s; what it may take for what is asked now and then, not in every iteration of a search
+SAME_STEP = 1e-6  # s; what is left of a step after it went through a message
 NOTHING = np.zeros((0, 0, 7))
 
 
@@ -42,7 +44,8 @@ class RolloutServers:
 
     def __init__(self, node: Node, names: Sequence[str], patience: float = PATIENCE, rest: float = REST) -> None:
         self.split = Split(names, time.monotonic, patience, rest)
-        self.model_hash = ""
+        self.model_hash, self.step = "", 0.0
+        self._log, self._patience = node.get_logger(), patience
         self._node = Node(
             f"{node.get_name()}_rollouts",
             context=node.context,
@@ -69,16 +72,35 @@ class RolloutServers:
                     raise
                 threading.Event().wait(0.1)
                 continue
-            self.model_hash = told.model_hash
-            return seconds(told.step)
+            self.model_hash, self.step = told.model_hash, seconds(told.step)
+            return self.step
+
+    def follow(self) -> None:
+        """Take the model that all servers who answer have been given since, where none serves the one known here; for between two goals.
+
+        Where they do not agree, the one known here is asked for on, and each of them says why it refuses.
+        """
+        asked = [_then(self._asked(name, Rollout.Request()), _introduced) for name in self._clients]
+        wait(asked, timeout=self._patience)
+        told = [future.result() for future in asked if future.done() and not future.exception()]
+        for late in asked:
+            late.cancel()
+        served = {answer.model_hash for answer in told}
+        if self.model_hash in served or len(served) != 1:
+            return
+        steps = {seconds(answer.step) for answer in told}
+        if any(abs(step - self.step) > SAME_STEP for step in steps):
+            got, allowed = f"{min(steps):g} s", f"{self.step:g} s"
+            raise RolloutError("the servers' new model has another step", got=got, allowed=allowed, mend="configure the controller again")
+        self.model_hash = served.pop()
+        self._log.info(f"the servers were given another model: {self.model_hash[:12]} imagines from now on")
 
     def evaluator(self, goal: Goal, distance: GoalDistance, fidelities: dict[Pass, Fidelity], seed: int = 0) -> RolloutEvaluator:
-        """As a ModelEvaluator of the model that serves."""
+        """As a ModelEvaluator of the model that serves now; should that change, its questions are refused, and no scores are mixed."""
         return RolloutEvaluator(self, goal, distance, fidelities, seed)
 
     def ask(self, name: str, request: Rollout.Request) -> Future[Rollout.Response]:
         """The answer of one server to come; a refusal is an error."""
-        request.model_hash = self.model_hash
         return _then(self._asked(name, request), _accepted)
 
     def close(self) -> None:
@@ -117,7 +139,7 @@ class RolloutEvaluator:
         self, servers: RolloutServers, goal: Goal, distance: GoalDistance, fidelities: dict[Pass, Fidelity], seed: int = 0
     ) -> None:
         self._servers, self._goal, self._fidelities = servers, goal, fidelities
-        self._discount, self._seed = distance.discount, seed
+        self._discount, self._seed, self._model_hash = distance.discount, seed, servers.model_hash
         self._seen: Seen | None = None
 
     def see(self, seen: Seen) -> None:
@@ -136,8 +158,15 @@ class RolloutEvaluator:
         """Raw latents (seeds, N, H, P, D) of candidates (N, H, 7), as float16 holds them; by one server."""
         request = self._request(actions, fidelity)
         request.want_latents, request.goal.data = True, []
-        answer = self._servers.split.one(lambda name: self._servers.ask(name, request))
+        answer = self._servers.split.one(lambda name: self._servers.ask(name, request), LEISURE)
         return rollout_messages.frames(answer, (self._fidelities[fidelity].seeds, actions.shape[0], actions.shape[1]))
+
+    def doubt(self, actions: Array) -> float | None:
+        """Of the futures that actions (H, 7) lead into, as in wm_core.planning.doubt; by one server, whose model's own bands count."""
+        request = self._request(actions[None], "search")
+        request.want_doubt, request.goal.data = True, []
+        answer = self._servers.split.one(lambda name: self._servers.ask(name, request), LEISURE)
+        return None if answer.doubt < 0.0 else float(answer.doubt)
 
     def distance(self) -> float:
         """Of the newest frame to the goal on the grid of the search."""
@@ -147,7 +176,10 @@ class RolloutEvaluator:
     def _request(self, actions: Array, fidelity: Pass) -> Rollout.Request:
         if self._seen is None:
             raise PlanningError("nothing has been seen yet", got=fidelity, mend="see() the newest frames first")
-        return rollout_messages.request_message(self._seen, actions, self._goal, self._discount, self._seed, self._fidelities[fidelity])
+        how = self._fidelities[fidelity]
+        message = rollout_messages.request_message(self._seen, actions, self._goal, self._discount, self._seed, how)
+        message.model_hash = self._model_hash
+        return message
 
 
 def _accepted(response: Rollout.Response) -> Rollout.Response:

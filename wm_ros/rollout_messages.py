@@ -63,7 +63,7 @@ def question(request: Rollout.Request) -> Question:
     actions = _rows(request.actions, (int(request.samples), int(request.horizon)), "actions")
     if len(actions) and not actions.shape[1]:
         raise PlanningError("samples without a step", got=f"{request.samples} samples, horizon 0", allowed="a horizon of at least 1")
-    return Question(actions, _goal(request), float(request.discount), int(request.seed), fidelity, wanted)
+    return Question(actions, _goal(request), float(request.discount), int(request.seed), fidelity, wanted, bool(request.want_doubt))
 
 
 def committed(request: Rollout.Request) -> Array:
@@ -92,6 +92,8 @@ def fill(response: Rollout.Response, answer: Answer, told_frames: bool, model: W
     response.distance = 0.0 if answer.distance is None else float(answer.distance)
     if answer.scores is not None:
         response.costs, response.uncertainty = floats(answer.scores.goal), floats(answer.scores.uncertainty)
+    if asked.doubt:
+        response.doubt = -1.0 if answer.doubt is None else float(answer.doubt)
     if answer.frames is not None and told_frames:
         own, grid = model.provenance, model.grids[asked.fidelity.grid]
         flat = answer.frames.flatten(0, 2)

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from followed_world import PURSUIT, TICK, World
+from followed_world import PACE, PURSUIT, TICK, SeeingPose, World
 from pose_problem import GOAL, SECONDS, START, search
 
 from wm_core.errors import PlanningError
 from wm_core.planning.controller import State, whole_chunk
 from wm_core.planning.draft import Draft
+from wm_core.planning.scores import Scores
 
 
 def at_rest(world: World) -> bool:
@@ -240,3 +241,21 @@ def test_steps_of_the_model_are_whole_numbers_of_steps_of_control() -> None:
     assert whole_chunk(10.0, 0.2) == 2
     with pytest.raises(PlanningError, match="multiple of 5 Hz"):
         whole_chunk(12.0, SECONDS)
+
+
+def test_a_careful_look_that_made_one_plan_late_makes_no_other_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, deadline, evaluate = World(), 1.0, SeeingPose.evaluate
+    world.controller.drafter = replace(world.controller.drafter, search=search(review=6, iterations=5))
+    world.controller.pace = replace(PACE, deadline=deadline)
+
+    def slow(pose: SeeingPose, actions: np.ndarray, fidelity: str) -> Scores:
+        if fidelity == "review" and len(actions) > 1:
+            world.advance(0.8)
+        return evaluate(pose, actions, fidelity)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SeeingPose, "evaluate", slow)
+    first = world.controller.first(world.mission())
+    assert first.draft.plan.seconds > deadline, "how long it takes was not known"
+    world.controller.begin(first)
+    plan = next_plan(world).plan
+    assert (plan.reviewed, plan.seconds < deadline) == (False, True)

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wm_core.errors import GoalError, PlanningError
+from wm_core.planning.doubt import doubt
 from wm_core.planning.goal_distance import GoalDistance
 from wm_core.planning.history import History, Reading
 from wm_core.planning.imaginer import ContextError, Imaginer, Question, ripe, seen_at
 from wm_core.planning.model_evaluator import ModelEvaluator
 from wm_core.planning.scores import Fidelity
+from wm_core.world_model.calibration import Calibration
 
 from test_model_evaluator import DIM, candidates, goal, seen, world_model  # isort: skip
 
@@ -99,6 +101,19 @@ def test_what_is_left_out_is_not_made() -> None:
     assert only.distance is not None
     own = imaginer.answer(question(fidelity=Fidelity(0, 0, 1)), seen()).frames  # the model's own number of steps
     torch.testing.assert_close(own, imaginer.answer(question(fidelity=Fidelity(0, 4, 1)), seen()).frames)
+
+
+def test_the_first_candidate_is_doubted_by_the_models_own_bands_where_that_is_asked() -> None:
+    model, one = world_model(), seen(committed=2)
+    imaginer = Imaginer(model)
+    assert imaginer.answer(question(doubt=True), one).doubt is None, "a model without bands"
+    five = (0.1,) * 5
+    model.calibration = Calibration(model.hash, (2, 2), 4, 3, 5, 0.9, "error", five, five, five, 20, 4)
+    expected = doubt(model, goal(), one, candidates()[0])
+    assert expected is not None
+    assert imaginer.answer(question(), one).doubt is None, "nobody asked"
+    for aim in (goal(), None):
+        assert imaginer.answer(question(doubt=True, frames=False, goal=aim), one).doubt == pytest.approx(expected)
 
 
 def test_a_goal_of_another_kind_is_refused_even_where_its_numbers_were_known() -> None:

@@ -236,6 +236,14 @@ def test_a_single_look_that_finds_the_model_unsure_ends_nothing(desk: Desk) -> N
     assert 6 <= len(looks) <= 10
 
 
+def test_doubt_that_nobody_can_tell_is_no_fault_of_the_controller(desk: Desk) -> None:
+    def nobody(*_: object) -> float:
+        raise PlanningError("no server answers")
+
+    desk.reception.doubt = nobody
+    assert desk.refused(ASKED).code is Code.MODEL_UNAVAILABLE
+
+
 def test_a_goal_may_have_bounds_of_its_own() -> None:
     own = GoalRequest(tolerance=0.3, timeout=1.0).pursuit(PURSUIT)
     assert (own.tolerance, own.timeout, own.patience) == (0.3, 1.0, 1.0)

@@ -17,9 +17,9 @@ from wm_core.robot.proprioception import DOWN
 STILL = np.zeros(7)
 
 
-def run(searching, evaluator, guess=None, seed=0, clock=lambda: 0.0, deadline=1.0, start=START) -> Plan:
+def run(searching, evaluator, guess=None, seed=0, clock=lambda: 0.0, deadline=1.0, start=START, careful=None) -> Plan:
     problem = Problem(start, STILL, evaluator.distance(), guess)
-    return searching.run(problem, evaluator, np.random.default_rng(seed), clock, deadline)
+    return searching.run(problem, evaluator, np.random.default_rng(seed), clock, deadline, careful)
 
 
 @pytest.mark.parametrize("changes", [{}, {"method": "mppi", "iterations": 8}, {"colour": 0.0}, {"keep": 0, "momentum": 0.0}])
@@ -94,6 +94,43 @@ def test_no_iteration_begins_that_would_end_too_late(deadline: float, iterations
     evaluator = Slow(GOAL)
     plan = run(search(iterations=50), evaluator, clock=lambda: evaluator.time, deadline=deadline)
     assert (plan.iterations, plan.seconds) == (iterations, 3.0 * iterations)
+
+
+class Heavy(PoseEvaluator):
+    """A quick look takes three seconds, a careful one as long as it is told."""
+
+    def __init__(self, careful: float) -> None:
+        super().__init__(GOAL)
+        self.time, self.careful = 0.0, careful
+
+    def evaluate(self, actions, fidelity):
+        self.time += 3.0 if fidelity == "search" else self.careful
+        return super().evaluate(actions, fidelity)
+
+
+@pytest.mark.parametrize(
+    ("known", "deadline", "iterations", "reviewed"),
+    [(None, 5.9, 1, False), (None, 6.0, 1, True), (None, 20.0, 5, True), (8.0, 20.0, 4, True), (8.0, 11.0, 1, True), (8.0, 10.9, 3, False)],
+)
+def test_iterations_leave_time_for_the_careful_look_and_it_is_left_out_where_it_does_not_fit(
+    known: float | None, deadline: float, iterations: int, reviewed: bool
+) -> None:
+    evaluator = Heavy(3.0 if known is None else known)
+    plan = run(search(iterations=50, review=6), evaluator, clock=lambda: evaluator.time, deadline=deadline, careful=known)
+    assert (plan.iterations, plan.reviewed) == (iterations, reviewed)
+    assert plan.seconds <= deadline
+
+
+def test_a_careful_look_that_was_held_up_is_measured_and_tried_again_in_the_end() -> None:
+    evaluator, careful, plans = Heavy(60.0), None, []
+    for _ in range(200):
+        deadline = evaluator.time + 20.0
+        plans.append(run(search(iterations=50, review=6), evaluator, clock=lambda: evaluator.time, deadline=deadline, careful=careful))
+        careful, evaluator.careful = plans[-1].careful, 4.0
+    assert plans[0].careful == 60.0
+    assert [plan.reviewed for plan in plans[:10]] == [True, *[False] * 9]
+    assert all(plan.reviewed and plan.careful == 4.0 for plan in plans[-10:])
+    assert max(plan.seconds for plan in plans[1:]) <= 20.0
 
 
 def test_the_best_of_any_iteration_is_the_plan() -> None:

@@ -160,6 +160,17 @@ def test_what_is_not_shared_comes_from_the_first_who_answers() -> None:
         split.one(lambda name: world.ask(name, candidates(2)))
 
 
+def test_what_is_not_shared_may_take_a_time_of_its_own() -> None:
+    world = World({"a": ANSWERS}, cost={"a": 1.0})
+    split = world.split()
+    with pytest.raises(UnavailableError, match=r"no answer within 0\.5 s"):
+        split.one(lambda name: world.ask(name, candidates(1)))
+    exactly(split.one(lambda name: world.ask(name, candidates(1)), 2.0), candidates(1))
+    assert not split.lost
+    with pytest.raises(UnavailableError, match=r"no answer within 2 s"):
+        split.one(lambda name: world.ask(name, candidates(3)), 2.0)
+
+
 def test_a_late_answer_is_not_waited_for_any_more() -> None:
     world, futures = World({"a": HANGS}), list[Future[Scores]]()
 

@@ -15,11 +15,13 @@ from wm_core.robot.kinematics import Kinematics
 from wm_core.robot.urdf import read_chain
 from wm_core.simulation import arm
 from wm_core.vision.decoder import Decoder, DecoderNetwork, save_decoder
-from wm_core.world_model import checkpoint
+from wm_core.world_model import calibration, checkpoint
+from wm_core.world_model.calibration import Calibration
 from wm_core.world_model.checkpoint import Checkpoint, Provenance
 from wm_core.world_model.model_config import ModelConfig, ObjectiveConfig, WorldModelConfig
 from wm_core.world_model.normalisation import Statistics
 from wm_core.world_model.transformer import Transformer
+from wm_core.world_model.world_model import WorldModel
 from wm_ros.conversions import seconds
 from wm_ros.latents import latents
 from wm_ros.msg import LatentFrame
@@ -53,6 +55,14 @@ def save_model(
     config = WorldModelConfig(model, ObjectiveConfig("shortcut", 4, 0.1))
     made = Checkpoint(config, weights, weights, statistics, Provenance(ENCODER, encoder_hash), records=records)
     return checkpoint.save(folder.parent, folder.name, made)
+
+
+def save_bands(folder: Path, spread: float) -> Calibration:
+    """Bands of the checkpoint in `folder`, over more horizons than a plan has."""
+    one, five = WorldModel.open(folder).hash, (spread,) * 5
+    made = Calibration(one, (2, 2), 4, 3, 5, 0.9, "error", five, five, five, 20, 4)
+    calibration.write(folder, made)
+    return made
 
 
 def save_small_decoder(folder: Path) -> Path:

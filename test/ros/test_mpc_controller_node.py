@@ -126,12 +126,15 @@ def idle(controlled: Controlled) -> Controlled:
 
 def test_planning_alone_is_answered_and_moves_nothing(idle: Controlled) -> None:
     before = idle.system.positions()
+    views = [idle.system.observer.hear(kind, f"{NODE}/{name}") for kind, name in ((PathMessage, "plan"), (MarkerArray, "candidates"))]
     answer = idle.away(execute=False)
     assert (answer.success, answer.code) == (True, Code.SUCCESS), answer.message
     assert len(answer.plan) == 10
     assert answer.planning_time.sec + answer.planning_time.nanosec > 0
     assert {round(step.step.nanosec * 1e-9, 3) for step in answer.plan} == {0.1}
     assert answer.start_cost >= answer.predicted_cost - 1e-9
+    idle.system.observer.until(lambda: idle.away(execute=False).success and all(views), "what is shown of a plan alone")
+    assert len(views[1][-1].markers) == 1 + 16, "the candidates of the search"
     idle.system.pause(0.5)
     assert not idle.commands
     np.testing.assert_allclose(idle.system.positions(), before, atol=1e-3)

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -28,24 +30,35 @@ from served_models import (
     Moment,
     history,
     moments,
+    save_bands,
     save_model,
     save_robot,
     save_small_decoder,
 )
 
+from wm_core import configuration
 from wm_core.planning.bounds import Bounds, StepLimits, ToolState
+from wm_core.planning.controller import Mission
+from wm_core.planning.controller_config import ControllerConfig
 from wm_core.planning.cost import Cost, CostWeights
+from wm_core.planning.doubt import doubt
 from wm_core.planning.goal import Goal
 from wm_core.planning.goal_distance import GoalDistance
+from wm_core.planning.goal_library import GoalLibrary
+from wm_core.planning.goal_request import Code, GoalRequest, RefusedError
 from wm_core.planning.model_evaluator import ModelEvaluator, Seen
+from wm_core.planning.planner_config import PlannerConfig
+from wm_core.planning.reception import Reception, Ticket
 from wm_core.planning.scores import Fidelity, Pass, Scores
 from wm_core.planning.search import Problem, Search, SearchConfig
 from wm_core.planning.served_model import LoadCode
 from wm_core.planning.split import UnavailableError
+from wm_core.vision.encoder import Encoder
 from wm_core.world_model.world_model import WorldModel
 from wm_ros.images import picture
+from wm_ros.imagination import Imagination, open_imagination
 from wm_ros.msg import LatentFrame
-from wm_ros.rollout_client import RolloutServers
+from wm_ros.rollout_client import RolloutError, RolloutServers
 from wm_ros.rollout_messages import floats, request_message, scores
 from wm_ros.srv import LoadModel, Rollout
 
@@ -53,6 +66,8 @@ FIDELITIES: dict[Pass, Fidelity] = {"search": Fidelity(1, 1, 1), "review": Fidel
 DISTANCE, SEED, FRAMES = GoalDistance(0.5), 7, 5
 MOMENTS = moments(8)
 COMMITTED = 0.02 * np.random.default_rng(5).standard_normal((2, 7))
+STRANGER = cast(Encoder, SimpleNamespace(name=ENCODER, weight_hash=HASH))
+PURSUIT = configuration.read(ControllerConfig, CONFIG / "mpc_controller.yaml").pursuit
 START_UP = 60.0  # s; a process that imports torch on a busy machine
 
 
@@ -109,11 +124,18 @@ class Served:
 
             self.system.observer.until(heard, lambda: f"the servers hear; {self.system.said()}", START_UP)
 
-    def evaluator(self, checkpoint: Path | None = None) -> ModelEvaluator:
+    def evaluator(self, checkpoint: Path | None = None, seed: int = SEED) -> ModelEvaluator:
         """The same model in this process, before the same frames."""
-        made = ModelEvaluator(WorldModel.open(checkpoint or self.folder / "model"), goal(), DISTANCE, FIDELITIES, SEED)
+        made = ModelEvaluator(WorldModel.open(checkpoint or self.folder / "model"), goal(), DISTANCE, FIDELITIES, seed)
         made.see(seen())
         return made
+
+    def imagination(self) -> Imagination:
+        """As a controller has it that is told of both servers."""
+        config = replace(configuration.read(ControllerConfig, CONFIG / "mpc_controller.yaml"), servers=("a", "b"))
+        planner = configuration.read(PlannerConfig, CONFIG / "planner.yaml")
+        planner = replace(planner, distance=DISTANCE, cheap=FIDELITIES["search"], careful=FIDELITIES["review"])
+        return open_imagination(self.system.observer.node, config, planner, STRANGER)
 
     def servers(self, *names: str, patience: float = 1.0) -> RolloutServers:
         return RolloutServers(self.system.observer.node, names, patience)
@@ -125,6 +147,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("served")
     save_model(folder / "model")
+    save_bands(folder / "model", 0.05)
     robot, decoder = save_robot(folder, CONFIG / "ur5e.yaml"), save_small_decoder(folder / "decoder")
     parameters = {"world_model": str(folder / "model"), "decoder": str(decoder), "robot_file": str(robot), "wait": 2.0, "device": "cpu"}
     system = ArmSystem(folder)
@@ -284,6 +307,87 @@ def test_a_loaded_checkpoint_serves_and_others_are_not_mixed_with_it(served: Ser
     finally:
         servers.close()
     assert served.load("b", served.folder / "model").success
+
+
+def test_what_all_servers_were_given_is_taken_with_the_next_goal_and_never_before(served: Served) -> None:
+    other, imagination = save_model(served.folder / "later", seed=2), served.imagination()
+    try:
+        begun = imagination.evaluator(goal())
+        begun.see(seen())
+        assert served.load("b", other).success
+        half = imagination.evaluator(goal())
+        half.see(seen())
+        same(half.evaluate(candidates(9), "search"), served.evaluator(seed=0).evaluate(candidates(9), "search"))
+        assert served.load("a", other).success
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match=r"a: .*another model serves.*b: .*another model serves"):
+                begun.evaluate(candidates(4), "search")
+            new = imagination.evaluator(goal())
+            new.see(seen())
+            for fidelity in FIDELITIES:
+                same(new.evaluate(candidates(9), fidelity), served.evaluator(other, seed=0).evaluate(candidates(9), fidelity))
+    finally:
+        imagination.close()
+        for name in "ab":
+            assert served.load(name, served.folder / "model").success
+
+
+def test_a_model_of_another_step_is_not_taken_between_goals(served: Served) -> None:
+    servers = served.servers("a", "b")
+    try:
+        servers.connect(START_UP)
+        servers.model_hash, servers.step = "b" * 64, 2.0 * STEP
+        with pytest.raises(RolloutError, match=r"another step; got: 0.2 s; allowed: 0.4 s; mend: configure"):
+            servers.follow()
+    finally:
+        servers.close()
+
+
+class Planner:
+    """As much of a controller as a reception needs for a goal that is only planned; its plan is one of the candidates."""
+
+    def __init__(self) -> None:
+        self.sight, self.running = SimpleNamespace(source=None), False
+
+    def first(self, mission: Mission) -> Any:
+        mission.evaluator.see(seen())
+        return SimpleNamespace(draft=SimpleNamespace(begins=SimpleNamespace(seen=seen()), plan=SimpleNamespace(actions=candidates(1)[0])))
+
+    def announce(self, *_: object) -> None:
+        """To nobody."""
+
+    cancel = end = announce
+
+
+def test_servers_doubt_as_one_process_does_and_a_goal_is_refused_for_it(served: Served, tmp_path: Path) -> None:
+    imagination, model = served.imagination(), WorldModel.open(served.folder / "model")
+    library, planner = GoalLibrary(tmp_path), Planner()
+    library.save(goal())
+    try:
+        told = imagination.doubt(goal(), seen(), candidates(1)[0])
+        assert told == pytest.approx(doubt(model, goal(), seen(), candidates(1)[0]), rel=1e-3)
+        assert told is not None
+        for largest, code in ((0.9 * told, Code.UNCERTAIN), (1.1 * told, None), (0.0, None)):
+            reception = Reception(planner, STRANGER, library, imagination.evaluator, imagination.doubt, PURSUIT, largest)  # type: ignore[arg-type]
+            ticket = Ticket(GoalRequest(name="there"), "goal-1", 0)
+            if code is None:
+                assert reception.plan(ticket).goal.name == "there"
+            else:
+                with pytest.raises(RefusedError, match="does not know its way") as refused:
+                    reception.plan(ticket)
+                assert refused.value.code is code
+    finally:
+        imagination.close()
+
+
+def test_a_server_without_bands_has_no_doubt(served: Served) -> None:
+    plain = save_model(served.folder / "plain")
+    ask = request(actions=floats(candidates(1)), samples=1, want_doubt=True)
+    assert served.call("a", ask).doubt > 0.0
+    assert served.call("a", request()).doubt == 0.0
+    assert served.load("a", plain).success
+    assert served.call("a", ask).doubt == -1.0
+    assert served.load("a", served.folder / "model").success
 
 
 def test_a_server_that_does_not_work_yet_says_so(served: Served) -> None:

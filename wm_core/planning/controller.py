@@ -134,6 +134,7 @@ class Controller:
     _run: _Run | None = None
     _rest: bool = False
     _served: float = -np.inf
+    _careful: float | None = None
     _report: Report = field(default_factory=Report)
     _took: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
@@ -169,6 +170,7 @@ class Controller:
         unit = max(distance, NEAREST)
         # What is left of a plan for another goal is no guess for this one.
         draft = self.drafter.draft(begins, mission.evaluator, Schedule(), Target(unit), generator, self._limit(began))
+        self._careful = draft.plan.careful
         took, cost = self.now() - began, self._still_cost(mission, draft, unit)
         return First(mission, draft, distance, cost, self._spread(mission, draft, unit), took, began - view.history.newest)
 
@@ -208,6 +210,7 @@ class Controller:
             return None
         target = Target(max(run.first.distance, NEAREST), run.place)
         draft = self.drafter.draft(begins, mission.evaluator, schedule, target, run.generator, self._limit(began))
+        self._careful = draft.plan.careful
         with self._lock:
             took = self.now() - began
             self._took.append(took)
@@ -334,7 +337,7 @@ class Controller:
         return known
 
     def _limit(self, began: float) -> Limit:
-        return Limit(self.now, began + self.pace.deadline if self.pace.deadline else np.inf)
+        return Limit(self.now, began + self.pace.deadline if self.pace.deadline else np.inf, self._careful)
 
     def _still_cost(self, mission: Mission, draft: Draft, unit: float) -> float:
         actions = self.drafter.still(draft.begins)

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
 from wm_core.errors import PlanningError
 from wm_core.planning.bounds import ToolState
@@ -21,7 +22,7 @@ from wm_core.planning.model_evaluator import Seen
 from wm_core.planning.plan import Plan
 from wm_core.planning.retreat import Place, nearest
 from wm_core.planning.schedule import Schedule
-from wm_core.planning.scores import Evaluator
+from wm_core.planning.scores import Evaluator, Pass
 from wm_core.planning.search import Clock, Problem, Search
 from wm_core.planning.sight import View
 from wm_core.planning.track import Track
@@ -35,6 +36,13 @@ class SeeingEvaluator(Evaluator, Protocol):
 
     def see(self, seen: Seen) -> None:
         """Begin from these frames, and from what the actions under way will lead to."""
+
+
+class ImaginingEvaluator(SeeingEvaluator, Protocol):
+    """One that also shows what it imagines."""
+
+    def imagine(self, actions: Array, fidelity: Pass) -> Tensor:
+        """Raw latents (seeds, N, H, P, D) of candidates (N, H, 7)."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +74,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Limit:
-    """Until when a search may go on, on which clock (s)."""
+    """Until when a search may go on, on which clock (s), and what its careful look takes (s) as far as is known."""
 
     clock: Clock
     deadline: float
+    careful: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,7 @@ class Drafter:
         track = schedule.followed(begins.time)
         guess = None if track is None else track.rest(begins.time)
         problem = Problem(begins.tool, begins.before, target.unit, guess, target.place)
-        plan = self.search.run(problem, evaluator, generator, limit.clock, limit.deadline)
+        plan = self.search.run(problem, evaluator, generator, limit.clock, limit.deadline, limit.careful)
         return Draft(plan, Track(plan.actions, begins.time, self.step, self.chunk), begins)
 
     def nearest(self, place: Place | None, view: View, distance: float) -> Place | None:

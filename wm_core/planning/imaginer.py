@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from wm_core.errors import GoalError, PlanningError
+from wm_core.planning.doubt import doubt
 from wm_core.planning.goal import Goal
 from wm_core.planning.goal_distance import GoalDistance
 from wm_core.planning.history import History
@@ -37,7 +38,8 @@ class MismatchError(PlanningError):
 class Question:
     """actions (N, H, 7), where N may be 0; a goal and the discount of its distance, or None; the first seed, and how to imagine.
 
-    fidelity.steps of 0 are the model's own. `frames` says whether the imagined ones are wanted themselves.
+    fidelity.steps of 0 are the model's own. `frames` says whether the imagined ones are wanted themselves, `doubt` whether it is told how
+    far the model's own futures of the first candidate lie apart.
     """
 
     actions: Array
@@ -46,6 +48,7 @@ class Question:
     seed: int
     fidelity: Fidelity
     frames: bool = False
+    doubt: bool = False
 
     def require_sane(self, largest: int) -> None:
         """Refuse what is not finite, or more than `largest` imagined frames."""
@@ -63,11 +66,15 @@ class Question:
 
 
 class Answer(NamedTuple):
-    """Distance of the newest frame to the goal and the candidates' scores, where there is a goal; frames (seeds, N, H, P, D), raw."""
+    """Distance of the newest frame to the goal and the candidates' scores, where there is a goal; frames (seeds, N, H, P, D), raw.
+
+    doubt as in wm_core.planning.doubt, of the first candidate.
+    """
 
     distance: float | None
     scores: Scores | None
     frames: Tensor | None
+    doubt: float | None
 
 
 def ripe(history: History, stamp: float, with_reading: bool) -> bool:
@@ -110,7 +117,8 @@ class Imaginer:
         some = len(question.actions) > 0
         scores = evaluator.evaluate(question.actions, "search") if some and question.goal is not None else None
         imagined = evaluator.imagine(question.actions, "search") if some and question.frames else None
-        return Answer(evaluator.distance() if question.goal is not None else None, scores, imagined)
+        doubted = doubt(self.model, question.goal or self._nothing(seen), seen, question.actions[0]) if some and question.doubt else None
+        return Answer(evaluator.distance() if question.goal is not None else None, scores, imagined, doubted)
 
     def _evaluator(self, question: Question, seen: Seen) -> ModelEvaluator:
         fidelity = replace(question.fidelity, steps=question.fidelity.steps or self.model.config.objective.resolved().sampling_steps)

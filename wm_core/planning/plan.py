@@ -16,7 +16,8 @@ class Plan:
 
     cost is the weighted sum of `terms`; `reviewed` says whether it comes from the careful look; `seconds` is how long the search took;
     `retreats`: it is the way back to the nearest place seen, as nothing was imagined to be worth leaving that; `uncertainty`: spread of
-    the distance at its end over noise seeds, as a share of the distance at the start, None without the careful look.
+    the distance at its end over noise seeds, as a share of the distance at the start, None without the careful look; `careful` (s) is what
+    that look takes, as far as is known.
     """
 
     actions: Array
@@ -28,6 +29,7 @@ class Plan:
     seconds: float
     retreats: bool = False
     uncertainty: float | None = None
+    careful: float | None = None
 
     def controls(self, chunk: int) -> Array:
         """The same motion in `chunk` equal steps of control for each step of the model: (H * chunk, 7)."""

@@ -113,9 +113,9 @@ class Reception:
             pursuit, unsure = request.pursuit(self.pursuit), lambda draft: str(self._uncertain(goal, draft) or "")
             mission = Mission(ticket.goal_id, self.evaluators(goal), pursuit, unsure)
             first = controller.first(mission)
+            uncertain = self._uncertain(goal, first.draft)
         except WmError as error:
             raise RefusedError.of(Code.MODEL_UNAVAILABLE, error) from error
-        uncertain = self._uncertain(goal, first.draft)
         if uncertain is not None:
             raise uncertain
         with self._lock:

@@ -13,6 +13,7 @@ from wm_core.planning.draft import Drafter, SeeingEvaluator
 from wm_core.planning.goal import Goal, goal_of_picture
 from wm_core.planning.history import Reading
 from wm_core.planning.schedule import Ticks
+from wm_core.planning.search import Clock
 from wm_core.planning.sight import Sight, Source
 from wm_core.robot.robot_config import Robot
 from wm_core.vision.encoder import FrozenEncoder
@@ -27,18 +28,19 @@ def rehearse(
     robot: Robot,
     config: ControllerConfig,
     say: Callable[[str], None],
+    clock: Clock = time.monotonic,
 ) -> float:
     """The longest of some plans (s), after one that does not count: the first pass of a network takes longest."""
     size, drawn = encoder.preprocessing.size, np.random.default_rng(0)
     goal, now = (goal_of_picture(encoder, drawn.integers(0, 256, (size, size, 3), dtype=np.uint8), name) for name in ("goal", "now"))
     sight, joints = Sight(1e9), (robot.limits.lower + robot.limits.upper) / 2.0
-    began, source = time.monotonic(), Source("", encoder.name, encoder.weight_hash, encoder.grid)
+    began, source = clock(), Source("", encoder.name, encoder.weight_hash, encoder.grid)
     for index in range(drafter.frames):
         stamp = began + (index - drafter.frames) * drafter.step
         sight.feel(Reading(stamp, robot.kinematics.tool_pose(joints), config.opening), joints)
         sight.see(stamp, now.latents, source, stamp)
     ticks = Ticks(began, 1.0 / config.pace.rate)
-    controller = Controller(drafter, sight, ticks, time.monotonic, config.pace, config.sight, lead=0.0)
+    controller = Controller(drafter, sight, ticks, clock, config.pace, config.sight, lead=0.0)
     mission = Mission("rehearsal", evaluators(goal), config.pursuit)
     say(f"the first plan took {controller.first(mission).seconds:.2f} s")
     return max(controller.first(mission).seconds for _ in range(TIMES))

@@ -24,6 +24,7 @@ from wm_core.planning.scores import Evaluator, Pass
 from wm_core.robot.rotation import Array
 
 Clock = Callable[[], float]
+FORGETS = 0.98  # of a careful look's time, at every plan that it is left out of: one that was held up once is tried again
 REST = np.array([-1])  # row of the first candidates: what is done where nothing is worth doing
 
 
@@ -97,32 +98,53 @@ class Search:
     cost: Cost
     retreat: RetreatConfig = FREE
 
-    def run(self, problem: Problem, evaluator: Evaluator, generator: np.random.Generator, clock: Clock, deadline: float) -> Plan:
-        """The best plan found until `deadline` on `clock` (s); one iteration is always made, and its like is never begun too late."""
-        begin, longest = clock(), 0.0
+    def run(
+        self,
+        problem: Problem,
+        evaluator: Evaluator,
+        generator: np.random.Generator,
+        clock: Clock,
+        deadline: float,
+        careful: float | None = None,
+    ) -> Plan:
+        """The best plan found until `deadline` on `clock` (s); one iteration is always made, and its like is never begun too late.
+
+        Time is kept for the careful look where it fits, and it is left out where not. `careful` (s) is what it takes as far as is known
+        from the plan before; None: as long as an iteration.
+        """
+        begin, longest, kept = clock(), 0.0, 0.0
         deviation = first = self.deviation()
         mean, pools = self._first_mean(problem), list[_Pool]()
-        while len(pools) < self.config.iterations and (not pools or clock() + longest <= deadline):
+        while len(pools) < self.config.iterations and (not pools or clock() + longest + kept <= deadline):
             started = clock()
             drawn = self._draw(mean, deviation, problem, generator, pools)
             pools.append(self._scored(drawn, problem, evaluator, "search"))
             mean, deviation = self._refit(pools[-1], mean, deviation, first)
             longest = max(longest, clock() - started)
+            kept = self._kept(longest if careful is None else careful, clock(), deadline)
         best, resting = min((pool.best(1) for pool in pools), key=lambda pool: float(pool.costs[0])), pools[0].rows(REST)
-        reviewed = bool(self.config.review) and clock() <= deadline
+        begun = clock()
+        reviewed = bool(self.config.review) and begun + (longest if careful is None else careful) <= deadline
         if reviewed:
             best, resting = self._review(best, resting, pools[-1], mean, problem, evaluator)
+            careful = clock() - begun
+        elif careful is not None:
+            careful *= FORGETS
         retreats = self._retreats(problem, best, resting)
         best = resting if retreats else best
         terms = {name: float(values[0]) for name, values in best.terms.items()}
         samples, spread = len(pools) * self.config.samples, float(best.spread[0]) if reviewed else None
-        return Plan(best.actions[0], float(best.costs[0]), terms, reviewed, len(pools), samples, clock() - begin, retreats, spread)
+        return Plan(best.actions[0], float(best.costs[0]), terms, reviewed, len(pools), samples, clock() - begin, retreats, spread, careful)
 
     def deviation(self) -> Array:
         """Of the first draws (H, 7): m, rad, opening."""
         config, limits, seconds = self.config, self.bounds.limits, self.bounds.seconds
         one = [config.translation * limits.linear_speed * seconds] * 3 + [config.rotation * limits.angular_speed * seconds] * 3
         return np.tile([*one, config.gripper], (config.horizon, 1))
+
+    def _kept(self, careful: float, now: float, deadline: float) -> float:
+        """What iterations leave of the time for the careful look (s): nothing where that is too late already."""
+        return careful if self.config.review and now + careful <= deadline else 0.0
 
     def _still(self, problem: Problem) -> Array:
         still = np.zeros((self.config.horizon, 7))

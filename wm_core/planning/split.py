@@ -72,14 +72,15 @@ class Split:
             missing = missing[np.isin(missing, [row for name in failed & shares.keys() for row in shares[name]])]
         return Scores(goal, uncertainty)
 
-    def one[Answer](self, ask: Callable[[str], Future[Answer]]) -> Answer:
-        """What needs no sharing: the answer of the first who gives one."""
+    def one[Answer](self, ask: Callable[[str], Future[Answer]], patience: float | None = None) -> Answer:
+        """What needs no sharing: the answer of the first who gives one, within `patience` (s; None: that of a share)."""
+        patience = self._patience if patience is None else patience
         failed = set[str]()
         while True:
             name = self._askable(failed)[0]
             future = ask(name)
-            self._wait([future], self._patience)
-            fault = self._fault(future)
+            self._wait([future], patience)
+            fault = self._fault(future, patience=patience)
             if not fault:
                 self._sources[name].fault = ""
                 return future.result()
@@ -123,10 +124,10 @@ class Split:
                 self._measure(name, fidelity, len(shares[name]), self._clock() - begun)
                 yield name, future.result()
 
-    def _fault(self, future: Future[Any], count: int | None = None) -> str:
+    def _fault(self, future: Future[Any], count: int | None = None, patience: float | None = None) -> str:
         """What is wrong with an answer; empty: nothing."""
         if not future.done():
-            return f"no answer within {self._patience:g} s"
+            return f"no answer within {self._patience if patience is None else patience:g} s"
         if future.cancelled():
             return "cancelled"
         error = future.exception()
