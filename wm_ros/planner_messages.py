@@ -111,6 +111,8 @@ def status_message(report: Report, camera: str, now: Time) -> PlannerStatus:
         iterations=plan.iterations if plan else 0,
         planning_time=duration_message(report.seconds),
         input_age=duration_message(max(0.0, report.input_age)),
+        frame_to_command=duration_message(max(0.0, report.frame_to_command)),
+        plans=report.plans,
         missed_deadlines=report.missed,
     )
     message.header.stamp, message.header.frame_id = now, camera
