@@ -63,7 +63,7 @@ def test_every_verb_has_help(words: list[str], capsys: pytest.CaptureFixture[str
         (["evaluate", "control", "--out", "OUT/set", "tasks.trial=5"], "nearest: tasks.trials"),
         (["evaluate", "control", "--out", "OUT/set", "planner.search.sample=5"], "nearest: search.samples"),
         (["evaluate", "control", "--out", "OUT/set", "--encoder", "OUT/none"], "unknown encoder"),
-        (["evaluate", "control", "--ros", "--planner", "OUT/a"], "over ROS this cannot be told here"),
+        (["evaluate", "control", "--ros", "--arm", "OUT/a"], "over ROS this cannot be told"),
         (["evaluate", "control", "--ros", "--model", "OUT/a", "--encoder", "OUT/b"], "from one folder"),
         (["plan", "OUT/none.png", "OUT/none.png", "--out", "OUT/set", "search.sample=5"], "nearest: search.samples"),
         (["plan", "OUT/none.png", "OUT/none.png", "--out", "OUT/set", "--encoder", "OUT/none"], "unknown encoder"),
