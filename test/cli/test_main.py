@@ -81,6 +81,19 @@ def test_a_fault_is_one_message_and_leaves_nothing(
     assert not (tmp_path / "set").exists()
 
 
+def test_a_mask_that_hides_everything_is_no_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import cv2
+    import numpy as np
+
+    from wm_core.cli.shipped import model
+
+    dark, picture = tmp_path / "dark.png", str(model("goals") / "default" / "picture.png")
+    cv2.imwrite(str(dark), np.full((10, 10), 127, np.uint8))
+    assert main(["plan", picture, picture, "--mask", str(dark), "--out", str(tmp_path / "set")]) == 1
+    assert "hides all that the encoder sees; got: 0 bright pixels" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+
+
 @pytest.mark.parametrize(
     "arguments", [["collect", "--out", "OUT/set", "--episodes", "3"], ["dataset", "inspect", "OUT", "most=3"], ["colect"]]
 )
