@@ -14,7 +14,7 @@ from wm_core import configuration
 from wm_core.evaluation.control_config import ControlConfig
 from wm_core.planning.planner_config import PlannerConfig
 
-SHORT = ("tasks.trials=1", "judge.seconds=1.0", "judge.last=1", "pictures=0")
+SHORT = ("tasks.trials=1", "judge.seconds=5.0", "judge.last=1", "pictures=0")
 
 
 def test_a_trial_of_kind_turn_is_judged_and_reported(new_system: Callable[[], ArmSystem], tmp_path: Path) -> None:
