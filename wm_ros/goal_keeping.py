@@ -20,12 +20,12 @@ class GoalKeeping:
 
     def __init__(self, node: WmNode[Any], say: Callable[[str, bool], None]) -> None:
         self._node, self._say = node, say
-        self._client = node.create_client(SaveGoal, SERVICE)
+        self._client, self._service = node.create_client(SaveGoal, SERVICE), node.resolve_service_name(SERVICE)
 
     def ask(self, name: str) -> None:
         """Keep the view of this moment under a name; the answer is said when it comes, or that none came."""
         if not self._client.service_is_ready():
-            self._say(f"goal '{name}' is not kept: nobody offers {self._client.srv_name}; start mpc_controller, then ask again", True)
+            self._say(f"goal '{name}' is not kept: nobody offers {self._service}; start mpc_controller, then ask again", True)
             return
         future = self._client.call_async(SaveGoal.Request(name=name))
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
@@ -45,4 +45,4 @@ class GoalKeeping:
     def _give_up(self, name: str, future: Future, waiting: Timer) -> None:
         self._node.destroy_timer(waiting)
         self._client.remove_pending_request(future)
-        self._say(f"goal '{name}' may not be kept: {self._client.srv_name} did not answer within {PATIENCE:g} s; ask again", True)
+        self._say(f"goal '{name}' may not be kept: {self._service} did not answer within {PATIENCE:g} s; ask again", True)
