@@ -18,7 +18,7 @@ LEVELS = (
     {"evaluation", "training"},
     {"planning", "data", "simulation"},
     {"world_model", "vision", "robot"},
-    {"configuration", "device", "errors"},
+    {"configuration", "device", "errors", "orphans"},
 )
 HEAVY = {"torch", "torchvision", "timm", "lightning", "jax", "tensorflow"}
 LIGHT_PROCESSES = ("safety_guard", "record_lerobot")

@@ -1,7 +1,8 @@
 """`ros2 run wm_ros evaluate_control`: seeded goal reaching in real time, through the launch file and /plan_to_goal as a user would.
 
-The tasks are those of `wm evaluate control` of kinds reach and turn; the judge knows the tool from the arm's own joint states. What
-became of an object, nobody says over ROS: kind push is for the evaluation in lock-step.
+The tasks are those of `wm evaluate control` of kinds reach and turn, for each of which the launch file is started anew, with a planner that
+its goals ask for; the judge knows the tool from the arm's own joint states. What became of an object, nobody says over ROS: kind push is
+for the evaluation in lock-step.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +21,24 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
+from wm_core.cli import shipped
+from wm_core.cli.evaluate_control import configs
 from wm_core.configuration import read
 from wm_core.errors import WmError
 from wm_core.evaluation import control_page, trial_strip
 from wm_core.evaluation.control import Trial
 from wm_core.evaluation.control_config import ControlConfig
+from wm_core.evaluation.control_over_ros import PlansHeard, kinds_of, launch_folder, left_out
 from wm_core.evaluation.control_records import Place, TrialRecords
 from wm_core.evaluation.control_task import Reaching, reaching
-from wm_core.evaluation.errors import EvaluationError
 from wm_core.planning.controller_config import ControllerConfig
+from wm_core.planning.offline import step_of
 from wm_core.planning.planner_config import PlannerConfig
 from wm_core.robot import rotation
 from wm_core.robot.rotation import Array
 from wm_core.simulation.embedded_arm import EmbeddedArm
 from wm_core.simulation.sim_config import SimConfig
-from wm_core.training.overrides import overridden
+from wm_core.world_model.world_model import WorldModel
 from wm_ros.conductor import START_TIMEOUT, Conductor, ConductorError, await_robot, launched
 from wm_ros.conversions import seconds
 from wm_ros.goal_driver import GoalDriver, UnplacedError
@@ -53,7 +57,8 @@ class Evaluation:
 
     def __init__(self, node: MissionRecorder, conductor: Conductor, config: ControlConfig, step: float) -> None:
         self._node, self._conductor, self._config, self._step = node, conductor, config, step
-        self._driver = GoalDriver(node, conductor)
+        self._driver, self._plans = GoalDriver(node, conductor), PlansHeard()
+        node.create_subscription(PlannerStatus, "mpc_controller/status", self._on_status, 50)
 
     def trial(self, asked: Reaching, index: int, kind: str) -> tuple[Trial, Image]:
         """From the reset to the judgement; with the picture of the goal."""
@@ -62,7 +67,7 @@ class Evaluation:
         goal, tool = self._driver.look(), self._tool()
         self._over(asked.start, asked.height)
         self._driver.look()
-        began = time.monotonic()
+        began, self._plans = time.monotonic(), PlansHeard()
         self._driver.ask(goal, execute=True)
         trial = self._watched(tool, began, index, kind)
         self._conductor.ask(Trigger, "mpc_controller/cancel", Trigger.Request())  # a goal that was not reached would be pursued on
@@ -73,7 +78,7 @@ class Evaluation:
         judge = self._config.judge
         count = round(judge.seconds / self._step)
         keep = -(-count // self._config.pictures) if self._config.pictures else 0
-        errors, path, frames, planning, latency, missed = [], [self._tool()[:3, 3]], [], list[float](), list[float](), 0
+        errors, path, frames = [], [self._tool()[:3, 3]], []
         for step in range(count):
             if keep and step % keep == 0:
                 frames.append(self._node.view())
@@ -82,15 +87,15 @@ class Evaluation:
             away = rotation.pose_error(goal, tool)
             errors.append((float(np.linalg.norm(away[:3])), float(np.linalg.norm(away[3:])), 0.0))
             path.append(tool[:3, 3])
-            status = self._node.statuses["mpc_controller"]
-            if status.state == PlannerStatus.EXECUTING:
-                planning.append(seconds(status.planning_time))
-                latency.append(seconds(status.input_age))
-                missed = int(status.missed_deadlines)
         frames += [self._node.view()] if keep else []
         rows = np.array(errors)
-        said = np.array(planning), missed, tuple(frames), np.array(latency)
+        said = np.array(self._plans.planning), self._plans.missed, tuple(frames), np.array(self._plans.latency)
         return Trial(index, judge.succeeded(kind, rows), rows, np.array(path), *said)
+
+    def _on_status(self, message: PlannerStatus) -> None:
+        if message.state == PlannerStatus.EXECUTING:
+            took, late = seconds(message.planning_time), seconds(message.frame_to_command)
+            self._plans.hear((message.goal_id, int(message.plans)), took, late, int(message.missed_deadlines))
 
     def _over(self, pose: Array, height: float) -> None:
         """Up, across above the objects, and down."""
@@ -107,61 +112,93 @@ class Evaluation:
         return self._node.tool
 
 
-def evaluate(config: ControlConfig, step: float, model: str, out: Path) -> None:
+@dataclass(frozen=True)
+class Setup:
+    """What is evaluated: tasks and judge, how plans are searched for, the launch argument `model`, and where the report goes."""
+
+    config: ControlConfig
+    planner: PlannerConfig
+    model: str
+    out: Path
+
+    @property
+    def records(self) -> TrialRecords:
+        return TrialRecords(self.out)
+
+
+def evaluate(setup: Setup) -> None:
     """Every trial that is not there yet; what is there is reported even when this one ends early."""
-    kinds = [kind for kind in config.kinds if kind != "push"]
-    records, asked = TrialRecords(out), {Place(SCENE, kind, POLICY): config.tasks.trials for kind in kinds}
-    if not kinds:
-        raise EvaluationError("nothing is left to evaluate over ROS", got=f"kinds {list(config.kinds)}", allowed="reach, turn")
-    settings = {"tasks": {**asdict(config.tasks), "trials": 0}, "judge": asdict(config.judge), "model": model, "step": step}
-    settings["planner"] = asdict(read(PlannerConfig, CONFIG / "planner.yaml"))
-    settings["controller"] = asdict(read(ControllerConfig, CONFIG / "mpc_controller.yaml"))
-    records.begin(settings)
-    told = control_page.Told(config.judge, step, asked)
+    config, records, kinds = setup.config, setup.records, kinds_of(setup.config)
+    asked = {Place(SCENE, kind, POLICY): config.tasks.trials for kind in kinds}
+    for line in left_out(config):
+        print(line, flush=True)  # noqa: T201
+    model = WorldModel.open(Path(setup.model) / "world_model" if setup.model else shipped.model("world_model"))
+    step, told = step_of(model), settings(setup, model.hash)
+    records.begin(told)
     try:
-        with launched(model=model) as process:
-            await_robot(process)
-            node = MissionRecorder(START_TIMEOUT)
-            conductor = Conductor(node, process)
-            conductor.wait("the whole system", node.ready, START_TIMEOUT)
-            _trials(Evaluation(node, conductor, config, step), records, config, kinds, conductor)
+        for kind in kinds:
+            waiting = [index for index in range(config.tasks.trials) if not records.there(Place(SCENE, kind, POLICY), index)]
+            if waiting:
+                _launched_trials(setup, kind, waiting, step)
     finally:
         if any(records.there(place, index) for place, count in asked.items() for index in range(count)):
-            for one in control_page.report(records, told, settings):
+            for one in control_page.report(records, control_page.Told(config.judge, step, asked), told):
                 print(f"{one.kind}: {one.successes} of {one.trials} ({one.low:.2f} .. {one.high:.2f})")  # noqa: T201
 
 
-def _trials(evaluation: Evaluation, records: TrialRecords, config: ControlConfig, kinds: list[str], conductor: Conductor) -> None:
-    drawing = EmbeddedArm(read(SimConfig, CONFIG / "sim_arm.yaml"))
-    for index in range(config.tasks.trials):
-        for kind in kinds:
-            place, asked = Place(SCENE, kind, POLICY), config.tasks.of(kind, config.tasks.trials)
-            if records.there(place, index):
-                continue
-            try:
-                trial, goal = evaluation.trial(reaching(asked, drawing, index), index, kind)
-            except UnplacedError as error:
-                conductor.say(f"{kind} {index + 1} is left out: {error}")
-                continue
-            if trial.frames:
-                trial_strip.write(records.path(place, index, "png"), trial, picture(goal))
-            records.save(place, trial)
-            away, turned, _ = trial.errors[-1]
-            conductor.say(f"{kind} {index + 1}: {100 * away:.1f} cm, {turned:.2f} rad: {'success' if trial.success else 'no success'}")
+def settings(setup: Setup, model_hash: str) -> dict[str, object]:
+    """Everything that a trial depends on; how many there are changes none."""
+    config, controller = setup.config, read(ControllerConfig, CONFIG / "mpc_controller.yaml")
+    tasks = {name: value for name, value in asdict(config.tasks).items() if name != "trials"}
+    searched = {"rotation": config.rotation, "planner": asdict(setup.planner), "controller": asdict(controller)}
+    return {"tasks": tasks, "judge": asdict(config.judge), "model": model_hash, **searched}
+
+
+def _launched_trials(setup: Setup, kind: str, waiting: list[int], step: float) -> None:
+    """The trials of one kind, with nodes of their own: what a kind asks of the planner is read when that starts."""
+    folder = launch_folder(setup.config, setup.planner, kind, setup.out.absolute() / "config" / kind)
+    with launched(model=setup.model, config=folder) as process:
+        await_robot(process)
+        node = MissionRecorder(START_TIMEOUT)
+        try:
+            conductor = Conductor(node, process)
+            conductor.wait("the whole system", node.ready, START_TIMEOUT)
+            _trials(Evaluation(node, conductor, setup.config, step), setup, kind, waiting, conductor)
+        finally:
+            node.destroy_node()
+
+
+def _trials(evaluation: Evaluation, setup: Setup, kind: str, waiting: list[int], conductor: Conductor) -> None:
+    drawing, records, place = EmbeddedArm(read(SimConfig, CONFIG / "sim_arm.yaml")), setup.records, Place(SCENE, kind, POLICY)
+    asked = setup.config.tasks.of(kind, setup.config.tasks.trials)
+    for index in waiting:
+        try:
+            trial, goal = evaluation.trial(reaching(asked, drawing, index), index, kind)
+        except UnplacedError as error:
+            conductor.say(f"{kind} {index + 1} is left out: {error}")
+            continue
+        if trial.frames:
+            trial_strip.write(records.path(place, index, "png"), trial, picture(goal))
+        records.save(place, trial)
+        away, turned, _ = trial.errors[-1]
+        conductor.say(f"{kind} {index + 1}: {100 * away:.1f} cm, {turned:.2f} rad: {'success' if trial.success else 'no success'}")
 
 
 def main() -> int:
     """Run the evaluation; exit status 0 says that it was measured."""
     parser = argparse.ArgumentParser(prog="evaluate_control", description=__doc__)
     parser.add_argument("--config", type=Path, default=CONFIG / "control.yaml", help="tasks and judge (default: the shipped control.yaml)")
+    parser.add_argument(
+        "--planner", type=Path, default=CONFIG / "planner.yaml", help="how plans are searched for (default: the shipped one)"
+    )
     parser.add_argument("--model", default="", help="the launch argument model (default: the embedded one)")
-    parser.add_argument("--step", type=float, default=0.2, help="a step of the model, s (default: 0.2)")
     parser.add_argument("--out", type=Path, default=Path("out/control_ros"), help="directory of the report")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings in place of the file's, e.g. tasks.trials=20")
+    what = "settings in place of the files', e.g. tasks.trials=20 planner.search.samples=128"
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=what)
     chosen = parser.parse_args()
     rclpy.init()
     try:
-        evaluate(overridden(read(ControlConfig, chosen.config), chosen.overrides), chosen.step, chosen.model, chosen.out)
+        evaluate(Setup(*configs(chosen.config, chosen.planner, chosen.overrides), chosen.model, chosen.out))
     except (WmError, KeyboardInterrupt, ExternalShutdownException, RCLError) as error:
         print(f"evaluate_control: {error if isinstance(error, WmError) else 'interrupted'}", file=sys.stderr)  # noqa: T201
         return 1

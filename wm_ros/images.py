@@ -10,10 +10,21 @@ from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from wm_core.data.picture import ImageError, Picture, compressed_picture, picture
+from wm_core.data.picture import ImageError, Mask, Picture, compressed_picture, given, mask, picture
 
 JPEG_QUALITY = 90
-__all__ = ["ImageError", "Picture", "camera_info", "compressed_message", "compressed_picture", "image_message", "picture"]
+__all__ = [
+    "ImageError",
+    "Mask",
+    "Picture",
+    "camera_info",
+    "compressed_message",
+    "compressed_picture",
+    "given",
+    "image_message",
+    "mask",
+    "picture",
+]
 
 
 def image_message(picture: Picture, frame: str, stamp: Time) -> Image:

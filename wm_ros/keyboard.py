@@ -10,7 +10,7 @@ import sys
 import termios
 import tty
 
-KEYS = {" ": "start or stop", "d": "discard", "s": "success", "f": "failure"}
+KEYS = {" ": "start or stop", "d": "discard", "s": "success", "f": "failure", "g": "goal"}
 
 
 class Keyboard:

@@ -18,21 +18,21 @@ from wm_core.robot.command import DeltaCommand
 from wm_core.robot.rotation import Array
 from wm_ros.conversions import delta_message, duration_message, seconds, time_message
 from wm_ros.guard_output import KEEP_GRIPPER
-from wm_ros.images import ImageError, picture
+from wm_ros.images import ImageError, given, mask, picture
 from wm_ros.msg import DeltaEECommand, PlannerStatus
 from wm_ros.srv import PlanToGoal
 
 
 def goal_request(message: PlanToGoal.Request) -> GoalRequest:
     """What is asked; an image that says it is there and is not is refused."""
-    image = message.goal_image
-    given = bool(image.data) or bool(image.width or image.height or image.encoding)
     try:
-        shown = picture(image) if given else None
+        shown = picture(message.goal_image) if given(message.goal_image) else None
+        counts = mask(message.goal_mask)
     except ImageError as error:
         raise RefusedError.of(Code.GOAL_INVALID, error) from error
     return GoalRequest(
         picture=shown,
+        mask=counts,
         path=message.goal_path,
         name=message.goal_name,
         episode=message.episode,
@@ -111,6 +111,8 @@ def status_message(report: Report, camera: str, now: Time) -> PlannerStatus:
         iterations=plan.iterations if plan else 0,
         planning_time=duration_message(report.seconds),
         input_age=duration_message(max(0.0, report.input_age)),
+        frame_to_command=duration_message(max(0.0, report.frame_to_command)),
+        plans=report.plans,
         missed_deadlines=report.missed,
     )
     message.header.stamp, message.header.frame_id = now, camera

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -13,24 +14,26 @@ from wm_core.data.journal import FINISHED, SUCCESS
 from wm_core.data.lerobot_writer import Layout
 from wm_core.data.recorder import Answer, Code, Recorder, Wish
 from wm_core.data.recorder_condition import Condition, Known, condition
-from wm_core.data.recorder_words import Command, WordError, meant
+from wm_core.data.recorder_words import Command, WordError, goal_asked, meant
 from wm_core.data.recording_config import CAMERA, Contract, RecordingConfig
 from wm_core.data.recording_layout import layout_of
 from wm_ros import process, robot_description
 from wm_ros.capture import Capture
 from wm_ros.conversions import time_message
 from wm_ros.exporting import Exporting
+from wm_ros.goal_keeping import GoalKeeping
 from wm_ros.keyboard import Keyboard
 from wm_ros.lifecycle import WmNode, status
 from wm_ros.msg import RecorderStatus
 from wm_ros.srv import RecordEpisode
 
 DATASET = "recordings/episodes"
+UNNAMED = "view-%Y%m%d-%H%M%S"  # a goal that nobody named
 WATCH, STATUS, KEYS = 0.1, 0.5, 0.05  # s
 
 
 class RecordLerobot(WmNode[RecordingConfig]):
-    """START, STOP, DISCARD and LABEL come by service, by topic and by key."""
+    """START, STOP, DISCARD and LABEL come by service, by topic and by key; that the view be kept as a goal, by topic and by key."""
 
     def __init__(self) -> None:
         super().__init__("record_lerobot", RecordingConfig, "record_lerobot.yaml")
@@ -49,6 +52,7 @@ class RecordLerobot(WmNode[RecordingConfig]):
         self._capture = Capture(self, config.streams, self._now, config.clock_difference)
         self._said, self._complaints, self._troubles = "waiting for START", list[str](), set[str]()
         self._status = self.create_publisher(RecorderStatus, "~/status", 10)
+        self._goals = GoalKeeping(self, self._say)
         self.get_logger().info(f"episodes go to {dataset}")
         for one in self._recorder.salvaged:
             self.get_logger().warning(f"episode {one.number} was left by a recorder that was killed: salvaged, and will be exported")
@@ -77,6 +81,7 @@ class RecordLerobot(WmNode[RecordingConfig]):
 
     def cleanup(self) -> None:
         self._recorder.close()
+        self._goals.close()
         self.destroy_publisher(self._status)
 
     def diagnose(self) -> list[DiagnosticStatus]:
@@ -151,6 +156,10 @@ class RecordLerobot(WmNode[RecordingConfig]):
 
     def _told(self, word: str) -> None:
         """A word of the topic or the keyboard."""
+        goal = goal_asked(word, time.strftime(UNNAMED))
+        if goal is not None:
+            self._goals.ask(goal)
+            return
         try:
             command, wish = meant(word, self._recorder.recording)
         except WordError as error:

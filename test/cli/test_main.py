@@ -63,7 +63,7 @@ def test_every_verb_has_help(words: list[str], capsys: pytest.CaptureFixture[str
         (["evaluate", "control", "--out", "OUT/set", "tasks.trial=5"], "nearest: tasks.trials"),
         (["evaluate", "control", "--out", "OUT/set", "planner.search.sample=5"], "nearest: search.samples"),
         (["evaluate", "control", "--out", "OUT/set", "--encoder", "OUT/none"], "unknown encoder"),
-        (["evaluate", "control", "--ros", "--planner", "OUT/a"], "over ROS this cannot be told here"),
+        (["evaluate", "control", "--ros", "--arm", "OUT/a"], "over ROS this cannot be told"),
         (["evaluate", "control", "--ros", "--model", "OUT/a", "--encoder", "OUT/b"], "from one folder"),
         (["plan", "OUT/none.png", "OUT/none.png", "--out", "OUT/set", "search.sample=5"], "nearest: search.samples"),
         (["plan", "OUT/none.png", "OUT/none.png", "--out", "OUT/set", "--encoder", "OUT/none"], "unknown encoder"),
@@ -78,6 +78,19 @@ def test_a_fault_is_one_message_and_leaves_nothing(
     assert printed.err.startswith("wm: ")
     assert printed.err.count("\n") == 1
     assert said.replace("OUT", str(tmp_path)) in printed.err
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_mask_that_hides_everything_is_no_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import cv2
+    import numpy as np
+
+    from wm_core.cli.shipped import model
+
+    dark, picture = tmp_path / "dark.png", str(model("goals") / "default" / "picture.png")
+    cv2.imwrite(str(dark), np.full((10, 10), 127, np.uint8))
+    assert main(["plan", picture, picture, "--mask", str(dark), "--out", str(tmp_path / "set")]) == 1
+    assert "hides all that the encoder sees; got: 0 bright pixels" in capsys.readouterr().err
     assert not (tmp_path / "set").exists()
 
 

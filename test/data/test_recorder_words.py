@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wm_core.data.recorder import Wish
-from wm_core.data.recorder_words import SAID, START_OR_STOP, WORDS, Command, WordError, meant
+from wm_core.data.recorder_words import SAID, START_OR_STOP, WORDS, Command, WordError, goal_asked, meant
 
 
 @pytest.mark.parametrize(
@@ -30,4 +30,11 @@ def test_a_word_is_a_command(word: str, idle: Command, recording: Command, label
 def test_any_other_word_is_refused_with_those_that_there_are(word: str, recording: bool) -> None:
     with pytest.raises(WordError, match="unknown command") as refused:
         meant(word, recording)
-    assert str(refused.value) == f"unknown command '{word}'; allowed: start, stop, discard, failure, success"
+    assert str(refused.value) == f"unknown command '{word}'; allowed: start, stop, discard, failure, success, goal NAME"
+
+
+@pytest.mark.parametrize(
+    ("word", "name"), [("goal", "view"), ("goal cup", "cup"), (" goal  cup ", "cup"), ("goals", None), ("start", None), ("", None)]
+)
+def test_a_goal_is_asked_for_with_a_name_or_without(word: str, name: str | None) -> None:
+    assert goal_asked(word, "view") == name

@@ -17,8 +17,10 @@ from wm_core.robot.proprioception import DOWN
 from wm_core.simulation.embedded_arm import EmbeddedArm
 from wm_core.simulation.sim_config import SimConfig
 from wm_core.vision.encoder import Tokens
+from wm_core.vision.preprocessing import Preprocessing
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
+EXACT = Preprocessing(32, "exact", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Corners:
     weight_hash: str = "c" * 64
     grid: tuple[int, int] = (2, 2)
     dim: int = 3
+    preprocessing: Preprocessing = EXACT
 
     def __call__(self, frames: torch.Tensor) -> Tokens:
         cells = torch.nn.functional.adaptive_avg_pool2d(frames.float(), 2).flatten(2).transpose(1, 2)

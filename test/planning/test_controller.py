@@ -91,6 +91,21 @@ def test_while_a_plan_is_late_the_old_one_goes_on_and_then_the_arm_rests() -> No
     assert world.controller.report.state is State.REACHED
 
 
+@pytest.mark.parametrize("plan_seconds", [0.1, 0.32, 0.9])
+def test_frame_to_command_ends_with_the_first_command_of_each_plan_late_or_not(plan_seconds: float) -> None:
+    world = World(plan_seconds=0.2)
+    world.begin(world.mission(START.position + np.array((-0.1, 0.25, 0.0))))
+    world.plan_seconds = plan_seconds
+    told = [(world.controller.report.draft, world.controller.report)]
+    told += [(next_plan(world), world.controller.report) for _ in range(3)]
+    world.advance(1.0)
+    assert [report.plans for _, report in told] == [1, 2, 3, 4]
+    for draft, report in told:
+        sent = next(time for time, step in world.sent if step.plan_id == f"goal.{report.plans}")
+        assert draft is not None
+        assert report.frame_to_command == pytest.approx(sent - draft.begins.seen.stamp, abs=1e-6)
+
+
 def test_a_late_plan_for_an_arm_at_rest_is_carried_out_from_its_beginning() -> None:
     world = World(plan_seconds=0.3)
     first = world.controller.first(world.mission())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from safetensors import SafetensorError
 
 from wm_core.errors import GoalError, VisionError
 from wm_core.planning import goal_library
-from wm_core.planning.goal import goal_of_file, goal_of_picture, masked
+from wm_core.planning.goal import goal_of_file, goal_of_picture, mask_of_file, masked
 from wm_core.planning.goal_distance import GoalDistance
 from wm_core.planning.goal_library import GoalLibrary
 from wm_core.vision.encoder import FrozenEncoder
@@ -76,7 +77,7 @@ def test_the_library_gives_back_what_it_was_given(encoder: FrozenEncoder, pictur
     assert library.names() == []
     mask = np.zeros((32, 32), bool)
     mask[:8] = True
-    goal = masked(goal_of_picture(encoder, picture, "cup-on_shelf"), mask)
+    goal = masked(goal_of_picture(encoder, picture, "cup-on_shelf"), mask, encoder.preprocessing)
     library.save(goal)
     library.save(goal_of_picture(encoder, picture[::-1].copy(), "default"))
     assert library.names() == ["cup-on_shelf", "default"]
@@ -159,15 +160,51 @@ def test_a_goal_of_another_encoder_is_refused(encoder: FrozenEncoder, picture: n
 def test_a_mask_weighs_tokens_by_their_share(encoder: FrozenEncoder, picture: np.ndarray) -> None:
     mask = np.zeros((32, 32), bool)
     mask[:16, :16] = True
-    weights = masked(goal_of_picture(encoder, picture, "x"), mask).weights
+    weights = masked(goal_of_picture(encoder, picture, "x"), mask, encoder.preprocessing).weights
     assert weights is not None
     rows, columns = encoder.grid
     plane = weights.reshape(rows, columns)
     assert float(weights.mean()) == pytest.approx(1.0)
     assert (plane[: rows // 2, : columns // 2] > 0).all()
     assert not plane[rows // 2 :].any()
-    with pytest.raises(GoalError, match="mask"):
-        masked(goal_of_picture(encoder, picture, "x"), np.zeros((32, 32), bool))
+
+
+def test_a_mask_may_have_any_size_but_not_another_shape(encoder: FrozenEncoder, picture: np.ndarray) -> None:
+    goal, mask = goal_of_picture(encoder, picture, "x"), np.zeros((32, 32), bool)
+    mask[8:16, :24] = True
+    weights = masked(goal, mask, encoder.preprocessing).weights
+    assert weights is not None
+    for other in (mask.repeat(3, 0).repeat(3, 1), mask[::4, ::4]):
+        torch.testing.assert_close(masked(goal, other, encoder.preprocessing).weights, weights)
+    with pytest.raises(GoalError, match=r"another shape.*16x32.*32x32"):
+        masked(goal, mask[:16], encoder.preprocessing)
+    with pytest.raises(GoalError, match=r"another shape.*0x32"):
+        masked(goal, mask[:0], encoder.preprocessing)
+
+
+def test_a_mask_goes_the_way_of_the_picture_and_must_leave_something(encoder: FrozenEncoder) -> None:
+    wide = np.random.default_rng(0).integers(0, 255, (32, 64, 3), dtype=np.uint8)
+    crop = replace(encoder.preprocessing, fit="crop")
+    goal = goal_of_picture(FrozenEncoder("wide", Cells(), crop, torch.device("cpu")), wide, "x")
+    mask = np.zeros((32, 64), bool)
+    mask[:, :32] = True
+    weights = masked(goal, mask, crop).weights
+    assert weights is not None
+    torch.testing.assert_close(weights.reshape(4, 4), torch.tensor([[2.0, 2.0, 0.0, 0.0]]).expand(4, 4))
+    mask[:, 16:] = False
+    for dark in (mask, np.zeros((32, 64), bool)):
+        with pytest.raises(GoalError, match="hides all that the encoder sees"):
+            masked(goal, dark, crop)
+
+
+def test_what_is_bright_in_a_file_is_the_mask(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "mask.png"), np.array([[0, 127], [128, 255]], np.uint8))
+    np.testing.assert_array_equal(mask_of_file(tmp_path / "mask.png"), [[False, False], [True, True]])
+    with pytest.raises(GoalError, match="there is no mask"):
+        mask_of_file(tmp_path / "none.png")
+    (tmp_path / "text.png").write_text("not a picture")
+    with pytest.raises(GoalError, match="mask cannot be read"):
+        mask_of_file(tmp_path / "text.png")
 
 
 def test_distances_have_their_closed_form() -> None:

@@ -43,6 +43,7 @@ class Desk:
         self.reception = Reception(self.world.controller, self.encoder, self.library, self._evaluator, doubt, PURSUIT, 2.0)
 
     def _evaluator(self, goal: Goal) -> SeeingPose:
+        self.goal = goal
         made = SeeingPose(self.world, GOAL.position)
         made.fault = self.fault
         return made
@@ -88,6 +89,22 @@ def test_a_goal_that_is_replaced_by_one_that_is_only_planned_ends_with_a_zero(de
     desk.world.advance(0.5)
     assert len(desk.world.sent) == sent
     assert desk.world.controller.report.state is State.IDLE
+
+
+def test_what_counts_of_a_picture_may_be_told_and_of_a_goal_of_the_library_is_known(desk: Desk) -> None:
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[: SIZE // 2] = True
+    desk.ask(replace(ASKED, mask=mask, execute=False))
+    weights = desk.goal.weights
+    assert weights is not None
+    assert weights.max() == pytest.approx(2.0)
+    assert weights.min() == 0.0
+    desk.ask(replace(ASKED, execute=False))
+    assert desk.goal.weights is None
+    assert desk.refused(replace(ASKED, mask=np.zeros_like(mask))).code is Code.GOAL_INVALID
+    for words in ({"name": "default"}, {}):
+        with pytest.raises(RefusedError, match=r"library has the mask it was saved with.*goal_image, goal_path or episode"):
+            GoalRequest(mask=mask, **words)
 
 
 def test_a_second_goal_is_refused_or_replaces_the_first_as_it_says(desk: Desk) -> None:

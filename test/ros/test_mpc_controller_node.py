@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from sensor_msgs.msg import Image
 from served_models import ENCODER, save_model
 from visualization_msgs.msg import MarkerArray
 
+from wm_core.planning.goal_library import GoalLibrary
 from wm_core.planning.goal_request import Code
 from wm_core.planning.served_model import LoadCode
 from wm_core.vision.embedded import MomentNetwork, save_embedded
@@ -172,6 +174,32 @@ def test_what_is_seen_now_can_be_saved_and_is_reached_at_once(idle: Controlled) 
     assert near.code == Code.GOAL_UNKNOWN
     assert "nearest: here" in near.message
     assert not idle.system.observer.call(SaveGoal, f"{NODE}/save_goal", SaveGoal.Request(name="a/b")).success
+
+
+def test_a_mask_is_kept_with_the_goal_and_one_that_does_not_fit_is_refused(idle: Controlled) -> None:
+    def keep(mask: Image, name: str = "half") -> SaveGoal.Response:
+        request = SaveGoal.Request(name=name, image=image_message(PICTURE, "", Time()), mask=mask)
+        return idle.system.observer.call(SaveGoal, f"{NODE}/save_goal", request)
+
+    half = np.zeros((2 * SIZE, 2 * SIZE), np.uint8)
+    half[:SIZE] = 255
+    saved = keep(grey_message(half))
+    assert saved.success, saved.message
+    kept = GoalLibrary(idle.encoder.parent / "goals").load("half")
+    assert kept.weights is not None
+    assert (float(kept.weights.max()), float(kept.weights.min())) == (2.0, 0.0)
+    assert idle.ask(goal_name="half").success
+    assert "another shape" in keep(grey_message(half[:SIZE])).message
+    assert "mono8" in keep(image_message(PICTURE, "", Time())).message
+    masked = idle.away(goal_mask=grey_message(half), execute=False)
+    assert masked.success, masked.message
+    assert idle.away(goal_mask=grey_message(0 * half), execute=False).code == Code.GOAL_INVALID
+
+
+def grey_message(pixels: np.ndarray) -> Image:
+    message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding="mono8", step=pixels.shape[1])
+    message.data = array("B", pixels.tobytes())
+    return message
 
 
 def test_what_cannot_be_done_is_answered_with_its_code(idle: Controlled) -> None:

@@ -27,7 +27,7 @@ from wm_core.data.reader import DatasetReader
 from wm_ros.conversions import time_message
 from wm_ros.images import image_message
 from wm_ros.msg import RecorderStatus
-from wm_ros.srv import RecordEpisode
+from wm_ros.srv import RecordEpisode, SaveGoal
 
 REQUEST = RecordEpisode.Request
 SERVICE = "/record_lerobot/record"
@@ -118,6 +118,29 @@ def test_words_of_a_topic_are_commands_too(system: Recording) -> None:
     system.await_status(lambda status: status.state == RecorderStatus.RECORDING and status.frames > 0, "recording by a word")
     say(String(data="discard"))
     system.await_status(lambda status: "is dropped" in status.text, "dropped by a word")
+
+
+def test_the_controller_is_asked_to_keep_a_goal_and_where_none_runs_that_is_said(system: Recording) -> None:
+    say = system.observer.sender(String, "/record_lerobot/command")
+
+    def said(word: str, text: str) -> None:
+        asked = lambda: say(String(data=word)) or any(text in one.text for one in system.heard[-5:])  # noqa: E731
+        system.observer.until(asked, lambda: f"{text}; last: {system.heard[-1:]}")
+
+    said("goal cup", "goal 'cup' is not kept: nobody offers /mpc_controller/save_goal; start mpc_controller")
+    names: list[str] = []
+
+    def keep(request: SaveGoal.Request, response: SaveGoal.Response) -> SaveGoal.Response:
+        names.append(request.name)
+        response.success, response.message = "/" not in request.name, f"/goals/{request.name}"
+        return response
+
+    offered = system.observer.node.create_service(SaveGoal, "/mpc_controller/save_goal", keep)
+    said("goal cup", "goal 'cup' is kept in /goals/cup")
+    said("goal a/b", "goal 'a/b' is not kept: /goals/a/b")
+    say(String(data="goal"))
+    system.observer.until(lambda: any(name.startswith("view-") for name in names), lambda: f"a name of its own; {names}")
+    system.observer.node.destroy_service(offered)
 
 
 def test_a_journal_that_became_no_episode_is_a_fault_until_it_is_removed(system: Recording) -> None:

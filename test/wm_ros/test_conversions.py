@@ -124,6 +124,18 @@ def test_an_image_that_is_none_is_refused(message: Image) -> None:
         images.picture(message)
 
 
+def test_what_is_bright_in_a_grey_picture_is_a_mask() -> None:
+    grey = Image(height=2, width=2, encoding="mono8", step=3, data=[0, 127, 9, 128, 255, 9])
+    shown = images.mask(grey)
+    assert shown is not None
+    assert shown.tolist() == [[False, False], [True, True]]
+    assert images.mask(Image()) is None
+    with pytest.raises(images.ImageError, match="mono8"):
+        images.mask(Image(height=1, width=1, encoding="rgb8", step=3, data=[0, 0, 0]))
+    with pytest.raises(images.ImageError, match="empty"):
+        images.mask(Image(height=2, width=2, encoding="mono8", step=2))
+
+
 def test_compressed_pictures_come_back_nearly_and_garbage_is_refused() -> None:
     picture = np.tile(np.linspace(0, 255, 64).astype(np.uint8)[None, :, None], (48, 1, 3))
     back = images.compressed_picture(images.compressed_message(picture, "camera", STAMP))

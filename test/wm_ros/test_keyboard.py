@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from wm_core.data.recorder_words import Command, meant
+from wm_core.data.recorder_words import Command, goal_asked, meant
 from wm_ros.keyboard import KEYS, Keyboard
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,15 +100,17 @@ def ended(program: str, typed_ahead: bytes = b"") -> int:
 
 def test_each_key_is_a_word_and_every_other_is_none(terminal: tuple[int, int]) -> None:
     board = Keyboard()
-    typed(*terminal, b" dxsf\xc3\xa9D")
-    assert board.pressed() == ["start or stop", "discard", "success", "failure"]
+    typed(*terminal, b" dxsfg\xc3\xa9D")
+    assert board.pressed() == ["start or stop", "discard", "success", "failure", "goal"]
     assert board.pressed() == []
-    assert board.help() == "keys: space start or stop, d discard, s success, f failure"
+    assert board.help() == "keys: space start or stop, d discard, s success, f failure, g goal"
     board.close()
 
 
 def test_every_word_of_a_key_is_a_command() -> None:
-    assert {meant(word, recording=False)[0] for word in KEYS.values()} == {Command.START, Command.DISCARD, Command.LABEL}
+    commands = {meant(word, recording=False)[0] for word in KEYS.values() if goal_asked(word, "unnamed") is None}
+    assert commands == {Command.START, Command.DISCARD, Command.LABEL}
+    assert goal_asked(KEYS["g"], "unnamed") == "unnamed"
 
 
 def test_the_terminal_is_given_back_as_it_was(terminal: tuple[int, int]) -> None:

@@ -74,10 +74,10 @@ def configs(control: Path, planner: Path, overrides: Sequence[str]) -> tuple[Con
 
 def over_ros(chosen: argparse.Namespace) -> None:
     """The nodes are ROS programs; this room knows no ROS, so it hands over to `ros2 run`."""
-    apart = [f"--{name}" for name in ("deterministic", "planner", "arm") if getattr(chosen, name)]
+    apart = [f"--{name}" for name in ("deterministic", "arm") if getattr(chosen, name)]
     if apart:
-        allowed, mend = "--config, --model, --encoder, --out", "the nodes read the files of their own; see the launch argument config"
-        raise WmError("over ROS this cannot be told here", got=", ".join(apart), allowed=allowed, mend=mend)
+        allowed, mend = "--config, --planner, --model, --encoder, --out", "leave it out, or evaluate in lock-step, without --ros"
+        raise WmError("over ROS this cannot be told", got=", ".join(apart), allowed=allowed, mend=mend)
     together = chosen.model.absolute().parent
     if chosen.model.name != "world_model" or Path(chosen.encoder).absolute() != together / "encoder":
         got, allowed = f"{chosen.model} and {chosen.encoder}", "DIR/world_model and DIR/encoder"
@@ -85,5 +85,6 @@ def over_ros(chosen: argparse.Namespace) -> None:
     if shutil.which("ros2") is None:
         mend = "call it as ./wm evaluate control --ros, without WM_ROS_TOOLS=0, or source a ROS 2 with wm_ros"
         raise WmError("evaluating over ROS needs the ros2 command line", got="none on PATH", mend=mend)
-    words = ["--config", str(config_of(chosen).resolve()), "--model", str(together)]
-    os.execvp("ros2", ["ros2", "run", "wm_ros", "evaluate_control", *words, "--out", str(chosen.out.resolve()), *chosen.overrides])
+    words = ["--config", str(config_of(chosen).resolve()), "--model", str(together), "--out", str(chosen.out.resolve())]
+    words += ["--planner", str(chosen.planner.resolve())] if chosen.planner else []
+    os.execvp("ros2", ["ros2", "run", "wm_ros", "evaluate_control", *words, *chosen.overrides])

@@ -16,6 +16,9 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser("plan", help="plan from a picture of now to a picture of the goal; nothing moves")
     parser.add_argument("now", type=Path, help="picture of the scene as it is")
     parser.add_argument("goal", type=Path, help="picture of the scene as it shall become, from the same camera")
+    parser.add_argument(
+        "--mask", type=Path, help="picture, of the goal's shape at any size, whose bright parts are what counts of the goal"
+    )
     add_models(parser)
     parser.add_argument("--decoder", type=Path, help="draws what is imagined (default: the embedded one, where the encoder is too)")
     told = "where the tool is now: position (m) and rotation vector (rad) in the base frame (default: the embedded arm's home)"
@@ -39,7 +42,7 @@ def run(chosen: argparse.Namespace) -> int:
     from wm_core.cli.shipped import shipped
     from wm_core.evaluation import plan_report
     from wm_core.planning import offline
-    from wm_core.planning.goal import goal_of_file
+    from wm_core.planning.goal import goal_of_file, mask_of_file, masked
     from wm_core.planning.planner_config import PlannerConfig, search_of
     from wm_core.robot.guard_config import GuardConfig
     from wm_core.robot.reach import pose_of
@@ -54,6 +57,8 @@ def run(chosen: argparse.Namespace) -> int:
     tool, robot = pose_of(tuple(chosen.pose)), read_robot(shipped("ur5e.yaml"), arm.urdf())
     encoder = load_encoder(chosen.encoder, torch.device("cpu"))
     now, goal = goal_of_file(encoder, chosen.now), goal_of_file(encoder, chosen.goal)
+    if chosen.mask:
+        goal = masked(goal, mask_of_file(chosen.mask), encoder.preprocessing)
     model = WorldModel.open(chosen.model, engine=config.engine)
     search = search_of(config, configuration.read(GuardConfig, shipped("safety_guard.yaml")), robot, offline.step_of(model))
     start = offline.Start(now, tool, chosen.gripper)

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from wm_core.errors import WmError
 
 Picture = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+"""(H, W): which pixels count."""
+BRIGHT = 128
 CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 TO_RGB = {"bgr8": "COLOR_BGR2RGB", "rgba8": "COLOR_RGBA2RGB", "bgra8": "COLOR_BGRA2RGB", "mono8": "COLOR_GRAY2RGB"}  # names in OpenCV
 
@@ -32,6 +35,25 @@ def size(encoding: str, height: int, width: int, step: int, length: int) -> tupl
             "image that is empty or does not hold what it says", got=got, allowed="step * height bytes, step >= width * channels"
         )
     return height, width
+
+
+def given(message: Any) -> bool:
+    """Whether a sensor_msgs/Image says that it is there, be it wrongly."""
+    return bool(message.data) or bool(message.width or message.height or message.encoding)
+
+
+def mask(message: Any) -> Mask | None:
+    """Which pixels of a mono8 sensor_msgs/Image are bright; None where it is not given."""
+    if not given(message):
+        return None
+    if message.encoding != "mono8":
+        raise ImageError("a mask of another encoding", got=repr(message.encoding), allowed="mono8: bright is what counts")
+    return bright(picture(message)[..., 0])
+
+
+def bright(pixels: Picture) -> Mask:
+    """Grey values (H, W) as a mask."""
+    return pixels >= BRIGHT
 
 
 def picture(message: Any) -> Picture:

@@ -9,6 +9,7 @@ from wm_core.data.recorder import Wish
 from wm_core.errors import WmError
 
 START_OR_STOP = "start or stop"  # what one key says
+GOAL = "goal"  # alone, or with a name behind it
 SAID = {"failure": SUCCESS[1], "success": SUCCESS[2]}
 
 
@@ -35,5 +36,11 @@ def meant(word: str, recording: bool) -> tuple[Command, Wish]:
     if word in SAID:
         return Command.STOP if recording else Command.LABEL, Wish(success=SAID[word])
     if word not in WORDS:
-        raise WordError(f"unknown command '{word}'", allowed=", ".join([*WORDS, *SAID]))
+        raise WordError(f"unknown command '{word}'", allowed=", ".join([*WORDS, *SAID, f"{GOAL} NAME"]))
     return WORDS[word], Wish()
+
+
+def goal_asked(word: str, unnamed: str) -> str | None:
+    """The name under which a word asks to keep the view as a goal, `unnamed` where it says none; None: it asks for something else."""
+    first, _, name = word.strip().partition(" ")
+    return (name.strip() or unnamed) if first == GOAL else None

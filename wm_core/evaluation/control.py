@@ -38,8 +38,9 @@ class Trial:
     """What became of one task.
 
     errors (T, 3) after each step of the model: tool m, rad, object m; path (T + 1, 3): commanded tool positions, m; planning: seconds of
-    each plan; missed: deadlines, in lock-step the plans that took longer than the step that they are for; latency: seconds from a camera
-    frame to the command that answers it, empty in lock-step, where the world waits.
+    each plan; missed: deadlines, in lock-step the plans that took longer than the step that they are for; latency: seconds from the newest
+    camera frame that a plan was made from to the tick that sends its first command, one of each plan; empty in lock-step, where the world
+    waits.
     """
 
     index: int

@@ -11,6 +11,7 @@ from wm_core.evaluation.control_records import Place, TrialRecords, write
 from wm_core.evaluation.page import table
 
 FILE, RECORD = "control.md", "control.json"
+LATENCY = "camera frame to command {:.0f} ms (p95 of the plans): the frame's age when planning begins, planning, the wait for the tick."
 STRIPS = 3  # of each policy; all others lie beside their trials
 SAYS = {
     "random": "random moves",
@@ -26,11 +27,31 @@ BARS = {"reach": "tool within {tool:g} cm", "turn": "tool within {tool:g} cm and
 
 @dataclass(frozen=True)
 class Told:
-    """What the page says of how it was measured: the judge, the model's step (s), and how many trials were asked for."""
+    """What the page says of how it was measured: the judge, the model's step (s), and how many trials were asked for.
+
+    sizes: how much the planner searches, and how much the search over the simulator, in one sentence.
+    """
 
     judge: JudgeConfig
     step: float
     asked: dict[Place, int]
+    sizes: str = ""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The planner beside the search over the simulator, on the tasks that both were given: how many, and in how many each succeeded."""
+
+    scene: str
+    kind: str
+    tasks: int
+    planner: int
+    truth: int
+
+    @property
+    def ratio(self) -> float | None:
+        """Of the successes; None where the simulator has none."""
+        return self.planner / self.truth if self.truth else None
 
 
 def report(records: TrialRecords, told: Told, settings: Mapping[str, object]) -> tuple[Summary, ...]:
@@ -39,10 +60,24 @@ def report(records: TrialRecords, told: Told, settings: Mapping[str, object]) ->
     for place, count in told.asked.items():
         trials = records.load(place, count)
         found += [summary(place.policy, place.kind, trials, told.step, place.scene)] if trials else []
-    write(records.folder / RECORD, {"settings": settings, "step": told.step, "summaries": [asdict(one) for one in found]})
+    pairs = [asdict(one) | {"ratio": one.ratio} for one in paired(records, told)]
+    measured = {"summaries": [asdict(one) for one in found], "paired": pairs}
+    write(records.folder / RECORD, {"settings": settings, "step": told.step, **measured})
     _draw(found, records, told)
     (records.folder / FILE).write_text(markdown(found, records, told), encoding="utf-8")
     return tuple(found)
+
+
+def paired(records: TrialRecords, told: Told) -> list[Paired]:
+    """For each kind of task in each scene where both were tried."""
+    found = []
+    for scene, kind in dict.fromkeys((place.scene, place.kind) for place in told.asked):
+        places = [Place(scene, kind, name) for name in ("planner", "truth")]
+        planner, truth = ({one.index: one.success for one in records.load(place, told.asked.get(place, 0))} for place in places)
+        both = planner.keys() & truth.keys()
+        if both:
+            found.append(Paired(scene, kind, len(both), sum(planner[index] for index in both), sum(truth[index] for index in both)))
+    return found
 
 
 def _draw(found: Sequence[Summary], records: TrialRecords, told: Told) -> None:
@@ -79,6 +114,7 @@ def markdown(found: Sequence[Summary], records: TrialRecords, told: Told) -> str
             _bar(kind, judge),
             "",
             *_numbers(here, kind),
+            *(line for one in paired(records, told) if (one.scene, one.kind) == (scene, kind) for line in (_beside_truth(one, told), "")),
             f"![errors over time]({_picture(scene, kind)})",
             "",
         ]
@@ -103,10 +139,14 @@ def _numbers(here: Sequence[Summary], kind: str) -> list[str]:
         rows.append(
             [SAYS.get(one.policy, one.policy), f"{one.successes} of {one.trials}", share, *errors, f"{one.jerk:.1f}", *times, missed]
         )
-    late = [
-        f"{SAYS.get(one.policy, one.policy)}: frame to command {1000 * one.latency_p95:.0f} ms (p95)." for one in here if one.latency_p95
-    ]
+    late = [f"{SAYS.get(one.policy, one.policy)}: {LATENCY.format(1000 * one.latency_p95)}" for one in here if one.latency_p95]
     return [*table(header, rows), *(part for line in late for part in (line, ""))]
+
+
+def _beside_truth(pair: Paired, told: Told) -> str:
+    share = "no ratio" if pair.ratio is None else f"a ratio of {pair.ratio:.2f}"
+    said = f"On the {pair.tasks} tasks that both were given the planner succeeds in {pair.planner}"
+    return f"{said}, the search over the simulator in {pair.truth}: {share}. {told.sizes}".rstrip()
 
 
 def _strips(here: Sequence[Summary], records: TrialRecords, told: Told) -> list[str]:

@@ -128,7 +128,7 @@ def evaluate_control(setup: Setup, say: Say) -> tuple[Summary, ...]:
         divide(setup, waiting, say)
     else:
         work(bench, waiting, say)
-    return control_page.report(setup.records, control_page.Told(config.judge, bench.step, places(setup)), told)
+    return control_page.report(setup.records, control_page.Told(config.judge, bench.step, places(setup), sizes(setup)), told)
 
 
 def settings(setup: Setup, bench: Bench) -> dict[str, object]:
@@ -147,6 +147,14 @@ def settings(setup: Setup, bench: Bench) -> dict[str, object]:
         "scenes": scenes,
     }
     return {**told, "planner": planner, "model": bench.model.hash, "encoder": bench.encoder.weight_hash, "arm": asdict(setup.arm), **other}
+
+
+def sizes(setup: Setup) -> str:
+    """How much is searched, for the page: who searches less is no upper bound for the other."""
+    model, truth = ((one.samples, one.horizon, one.iterations) for one in (setup.planner.search, setup.config.truth))
+    less = ", so that it is no upper bound" if any(few < many for few, many in zip(truth, model, strict=True)) else ""
+    searched, also = (" x ".join(map(str, numbers)) for numbers in (model, truth))
+    return f"The planner searches {searched} (samples, steps, iterations), the simulator is searched {also}{less}."
 
 
 def places(setup: Setup) -> dict[Place, int]:

@@ -79,7 +79,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Report:
-    """What the controller is doing, for people and programs; share is the distance as a share of the start's."""
+    """What the controller is doing, for people and programs; share is the distance as a share of the start's.
+
+    frame_to_command: from the newest frame that the newest plan was made from to the tick that sends its first step (s); plans: how many.
+    """
 
     state: State = State.IDLE
     text: str = "waiting for /plan_to_goal"
@@ -90,6 +93,8 @@ class Report:
     uncertainty: float = 0.0
     seconds: float = 0.0
     input_age: float = 0.0
+    frame_to_command: float = 0.0
+    plans: int = 0
     missed: int = 0
 
 
@@ -307,6 +312,7 @@ class Controller:
             track = replace(track, start=due)
         elif due > track.start + 1e-6:
             track = run.schedule.caught_up(track, due, self.drafter.longest)
+        self._report = replace(self._report, plans=run.plans, frame_to_command=track.start - draft.begins.seen.stamp)
         run.schedule, run.plans = run.schedule.extended(track), run.plans + 1
         run.adopted, run.promised = now, np.inf
 

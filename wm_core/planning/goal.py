@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wm_core.data.picture import Mask, bright
 from wm_core.data.reader import DatasetReader
 from wm_core.errors import GoalError
 from wm_core.vision.encoder import Encoder
+from wm_core.vision.preprocessing import Preprocessing
 from wm_core.vision.tokens import Grid
 
 Picture = NDArray[np.uint8]
@@ -74,11 +76,29 @@ def goal_of_frame(encoder: Encoder, reader: DatasetReader, episode: int, frame: 
     return goal_of_picture(encoder, pictures[0].transpose(1, 2, 0), f"{reader.name}-{episode}-{frame}")
 
 
-def masked(goal: Goal, mask: NDArray[np.bool_]) -> Goal:
-    """The goal with each token counting for the share of its area that lies in the mask (H, W) of the picture."""
-    if mask.shape != goal.picture.shape[:2] or not mask.any():
-        raise GoalError(
-            "the mask does not fit the goal", got=f"{mask.shape}, {int(mask.sum())} pixels", allowed=str(goal.picture.shape[:2])
-        )
-    area = cv2.resize(mask.astype(np.float32), goal.grid[::-1], interpolation=cv2.INTER_AREA).reshape(-1)
+def mask_of_file(path: Path) -> Mask:
+    """What is bright in an image file that OpenCV reads."""
+    if not path.is_file():
+        raise GoalError("there is no mask", got=path, mend="give the path of an image file on this machine")
+    grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise GoalError("the mask cannot be read", got=path, allowed="PNG, JPEG and what else OpenCV reads")
+    return bright(grey.astype(np.uint8))
+
+
+def masked(goal: Goal, mask: Mask, preprocessing: Preprocessing) -> Goal:
+    """The goal with each token counting for the share of its area that lies in the mask.
+
+    A mask (h, w) of the picture's shape at any size goes the picture's way through the encoder's `preprocessing`.
+    """
+    height, width = goal.picture.shape[:2]
+    if 0 in mask.shape or abs(mask.shape[1] * height - mask.shape[0] * width) > max(height, width):
+        got, allowed = f"{mask.shape[0]}x{mask.shape[1]}", f"{height}x{width}, or the same shape at another size"
+        raise GoalError(f"the mask of '{goal.name}' has another shape than its picture", got=got, allowed=allowed)
+    plane = torch.from_numpy(cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA))
+    seen = preprocessing.sized(plane.expand(1, 3, height, width))[0, 0].clamp(0.0, 1.0).numpy()
+    area = cv2.resize(seen, goal.grid[::-1], interpolation=cv2.INTER_AREA).reshape(-1)
+    if area.max() <= 0.0:
+        got, mend = f"{int(mask.sum())} bright pixels", "make bright what counts, 128 and more of 255, where the encoder looks"
+        raise GoalError(f"the mask of '{goal.name}' hides all that the encoder sees", got=got, mend=mend)
     return replace(goal, weights=torch.from_numpy(area / area.mean()))

@@ -10,9 +10,10 @@ from wm_core.data import metadata
 from wm_core.data.dataset_config import DatasetConfig
 from wm_core.data.errors import DatasetError
 from wm_core.data.metadata import Metadata
+from wm_core.data.picture import Mask
 from wm_core.data.reader import DatasetReader
 from wm_core.errors import GoalError, VisionError, WmError
-from wm_core.planning.goal import Goal, Picture, goal_of_file, goal_of_frame, goal_of_picture
+from wm_core.planning.goal import Goal, Picture, goal_of_file, goal_of_frame, goal_of_picture, masked
 from wm_core.planning.goal_library import GoalLibrary
 from wm_core.planning.pursuit import PursuitConfig
 from wm_core.vision.encoder import Encoder
@@ -51,9 +52,13 @@ class RefusedError(WmError):
 
 @dataclass(frozen=True)
 class GoalRequest:
-    """Exactly one goal: a picture, an image file, a frame of `PATH#INDEX`, or else a name of the library; zeros keep what is configured."""
+    """Exactly one goal: a picture, an image file, a frame of `PATH#INDEX`, or else a name of the library; zeros keep what is configured.
+
+    mask: what counts of a goal that is not of the library, which keeps the masks of its own.
+    """
 
     picture: Picture | None = None
+    mask: Mask | None = None
     path: str = ""
     name: str = ""
     episode: str = ""
@@ -69,6 +74,10 @@ class GoalRequest:
         named = [name for name, there in given.items() if there]
         if len(named) > 1:
             raise RefusedError(Code.GOAL_INVALID, "several goals were given", got=" and ".join(named), allowed="one of them")
+        if self.mask is not None and (self.name or not named):
+            allowed = "goal_image, goal_path or episode"
+            mend = "save the goal again with its mask"
+            raise RefusedError(Code.GOAL_INVALID, "a goal of the library has the mask it was saved with", allowed=allowed, mend=mend)
         if not (0.0 <= self.tolerance <= 1.0) or not (0.0 <= self.timeout <= 3600.0):
             got = f"tolerance {self.tolerance:g}, timeout {self.timeout:g} s"
             raise RefusedError(
@@ -87,15 +96,21 @@ def find_goal(request: GoalRequest, encoder: Encoder, library: GoalLibrary, came
     if request.camera not in camera:
         raise RefusedError(Code.GOAL_INVALID, "the controller does not watch through that camera", got=request.camera, allowed=camera)
     try:
-        if request.picture is not None:
-            return goal_of_picture(encoder, request.picture, "picture")
-        if request.path:
-            return goal_of_file(encoder, Path(request.path).expanduser())
-        if request.episode:
-            return _of_episode(request, encoder, camera)
+        goal = _pictured(request, encoder, camera)
+        if goal is not None:
+            return goal if request.mask is None else masked(goal, request.mask, encoder.preprocessing)
     except (GoalError, VisionError) as error:
         raise RefusedError.of(Code.GOAL_INVALID, error) from error
     return _named(request.name or DEFAULT, encoder, library)
+
+
+def _pictured(request: GoalRequest, encoder: Encoder, camera: str) -> Goal | None:
+    """The goal of a picture, a file or a frame; None where a name is asked for."""
+    if request.picture is not None:
+        return goal_of_picture(encoder, request.picture, "picture")
+    if request.path:
+        return goal_of_file(encoder, Path(request.path).expanduser())
+    return _of_episode(request, encoder, camera) if request.episode else None
 
 
 def _named(name: str, encoder: Encoder, library: GoalLibrary) -> Goal:

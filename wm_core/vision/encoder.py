@@ -32,6 +32,10 @@ class Encoder(Protocol):
     @property
     def dim(self) -> int: ...
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a frame becomes the square that the grid lies over."""
+
     def __call__(self, frames: Tensor) -> Tokens:
         """Frames (B, 3, H, W) uint8 RGB -> tokens float32, patches (B, P, D) and CLS (B, D), without gradient."""
 
