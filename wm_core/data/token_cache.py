@@ -128,7 +128,9 @@ class TokenCache:
         return [place for place in places if not self._path(reader, *place).exists()]
 
     def _path(self, reader: DatasetReader, episode: int, role: str) -> Path:
-        return self.folder / f"{reader.name}-{reader.metadata.fingerprint}" / role / f"{episode:06d}.tokens"
+        """By the camera's column and not by its role: a description may say tomorrow that another camera has that role."""
+        column = reader.config.cameras[role]
+        return self.folder / f"{reader.name}-{reader.metadata.fingerprint}" / column / f"{episode:06d}.tokens"
 
     def _compare(self, reader: DatasetReader) -> None:
         if reader.preprocessing != self._preprocessing:

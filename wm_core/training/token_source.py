@@ -49,7 +49,7 @@ class Datasets:
 
     def hash(self) -> str:
         """Of what the data are: which datasets, and every draw from them."""
-        fingerprints = [f"{reader.name} {reader.metadata.fingerprint}" for reader in self.readers]
+        fingerprints = [f"{reader.name} {reader.metadata.fingerprint} {dict(reader.config.cameras)}" for reader in self.readers]
         text = "\n".join([*fingerprints, str(self.config.clip), str(self.config.mixture)])
         return blake2b(text.encode(), digest_size=16).hexdigest()
 
