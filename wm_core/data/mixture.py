@@ -93,7 +93,7 @@ class Mixture:
         skipped: list[Skip] = []
         for attempt in range(ATTEMPTS):
             generator = np.random.default_rng([self.config.seed, source, turn, attempt])
-            context = np.random.default_rng([self.config.seed, source, turn // self.config.like_context])
+            context = np.random.default_rng([self.config.seed, source, turn // self.config.like_context, attempt])
             episode, start, role = self._pools[source].draw(context, generator)
             try:
                 clip = self.sources[source].reader.clip(episode, start, self.request, role)
@@ -142,13 +142,16 @@ class _Pool:
 
     @cached_property
     def _scenes(self) -> NDArray[np.object_]:
-        """The scene of every episode that has clips to give; those that cannot be read share one of their own."""
+        """The scene of every episode that has clips to give; one that cannot be read has its number instead, a scene that no other shares.
+
+        Where it is drawn, reading it says why it cannot be, and the next attempt draws another context.
+        """
         scenes = np.full(len(self._counts), "", dtype=object)
         for episode in np.flatnonzero(self._counts):
             try:
                 scenes[episode] = self._reader.scene(int(episode))
             except EpisodeError:
-                scenes[episode] = None
+                scenes[episode] = int(episode)
         return scenes
 
 
