@@ -157,6 +157,12 @@ def test_a_model_of_another_size_than_the_encoders_is_refused(run: Train) -> Non
         run("model.latent_dim=16")
 
 
+@pytest.mark.parametrize("change", ["model.action_dim=6", "model.proprioception_dim=14"])
+def test_a_model_of_other_widths_than_actions_and_readings_have_is_refused_before_anything_is_encoded(run: Train, change: str) -> None:
+    with pytest.raises(TrainingError, match="action_dim 7, proprioception_dim 0 or 7"):
+        run(change, dry=True)
+
+
 def test_what_is_not_a_setting_is_refused(run: Train) -> None:
     with pytest.raises(ConfigurationError, match=r"run\.step"):
         run("run.step=3")
