@@ -18,6 +18,7 @@ from wm_core.data.augment import AugmentConfig
 from wm_core.data.clip import Clip, ClipRequest
 from wm_core.data.errors import DatasetError, EpisodeError
 from wm_core.data.reader import DatasetReader
+from wm_core.data.skips import Skip
 from wm_core.data.split import held_out
 from wm_core.errors import ConfigurationError
 
@@ -44,15 +45,6 @@ class Source:
     reader: DatasetReader
     labelled: bool
     weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class Skip:
-    """An episode that could not be read, and why."""
-
-    dataset: str
-    episode: int
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -98,7 +90,7 @@ class Mixture:
             try:
                 clip = self.sources[source].reader.clip(episode, start, self.request, role)
             except EpisodeError as error:
-                skipped.append(Skip(self.sources[source].reader.name, episode, str(error)))
+                skipped.append(Skip(str(self.sources[source].reader.root), episode, str(error)))
                 continue
             return Drawn(
                 self._finished(clip, self.sources[source].labelled, generator), source, self.sources[source].labelled, tuple(skipped)

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from wm_core.data import quantised
 from wm_core.data.clip import Preprocessing
 from wm_core.data.errors import CacheError, EpisodeError
-from wm_core.data.mixture import Skip
 from wm_core.data.reader import DatasetReader
+from wm_core.data.skips import Skip
 
 DESCRIPTION = "cache.json"
 
@@ -98,7 +98,7 @@ class TokenCache:
                 try:
                     tokens = self._encode(reader, episode, role, batch)
                 except EpisodeError as error:
-                    skipped.append(Skip(reader.name, episode, str(error)))
+                    skipped.append(Skip(str(reader.root), episode, str(error)))
                     continue
                 quantised.write(self._path(reader, episode, role), tokens, self.bits)
         return skipped

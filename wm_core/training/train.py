@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from wm_core.data.skips import Skips
 from wm_core.robot.proprioception import ACTION_NAMES
 from wm_core.training import clips, dry_run, train_config, world_model_state
 from wm_core.training.clips import LatentClips
@@ -46,13 +47,13 @@ def train(path: Path, overrides: Sequence[str], folder: Path, resume: bool, dry:
         if dry:
             _say_cost(config, processes, folder, say)
             return
-        for line in datasets.fill(lambda plan: say(plan.text()) if plan.frames else None):
-            say(f"skipped {line}")
+        skips = Skips(say)
+        datasets.fill(lambda plan: say(plan.text()) if plan.frames else None, skips.add)
         if begun is not None:
             statistics = dict(begun.statistics)
         else:
-            statistics = clips.measure(datasets.source(config.run.batch), config.data.statistics_batches)
-        source = datasets.source(config.run.batch, processes.rank, processes.world)
+            statistics = clips.measure(datasets.source(config.run.batch, skips.add), config.data.statistics_batches)
+        source = datasets.source(config.run.batch, skips.add, processes.rank, processes.world)
         provenance = Provenance(encoder.name, encoder.hash, data_hash=datasets.hash(), git_revision=_revision())
         trainer = Trainer(config, source, statistics, provenance, folder, processes, resume, begun)
         begun = None  # its weights are not needed twice
