@@ -27,6 +27,7 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from wm_core import configuration
+from wm_core.data.skips import Skips
 from wm_core.evaluation.control import compare, summary
 from wm_core.evaluation.control_config import ControlConfig
 from wm_core.evaluation.control_policy import Planner
@@ -157,8 +158,8 @@ def clips_of(arguments, model):
     encoder = open_encoder(data, beside)
     model.require_encoder(encoder.name, encoder.weight_hash)
     labelled = replace(data.labelled, root=str(arguments.train.resolve()))
-    tokens = open_set(data, labelled, beside, encoder, print)
-    clips = tokens.clips(Request(arguments.clips, HISTORY, arguments.horizon, model.fps, 0), print)
+    tokens = open_set(data, labelled, beside, encoder, Skips(print).add, print)
+    clips = tokens.clips(Request(arguments.clips, HISTORY, arguments.horizon, model.fps, 0), Skips(print).add)
     statistics, width = model.statistics, model.proprioception
     readings = statistics["proprioception"].normalise(clips.state[..., :width].float())
     return model.normalised(clips.latents), readings, statistics["actions"].normalise(clips.actions.float())

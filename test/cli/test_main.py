@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +94,27 @@ def test_a_mask_that_hides_everything_is_no_plan(tmp_path: Path, capsys: pytest.
     assert main(["plan", picture, picture, "--mask", str(dark), "--out", str(tmp_path / "set")]) == 1
     assert "hides all that the encoder sees; got: 0 bright pixels" in capsys.readouterr().err
     assert not (tmp_path / "set").exists()
+
+
+def test_a_disk_without_room_is_one_message(collected: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A limit on the size of files fails a write just as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        status = main(["dataset", "inspect", str(collected), "--json", str(tmp_path / "look.json")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    said = capsys.readouterr().err
+    assert status == 1
+    assert said.startswith("wm: the disk takes nothing more; got: [Errno 27] File too large")
+    assert said.count("\n") == 1
+
+
+def test_another_error_of_the_operating_system_is_not_taken_for_a_full_disk(collected: Path, tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        main(["dataset", "inspect", str(collected), "--json", str(tmp_path)])
 
 
 @pytest.mark.parametrize(

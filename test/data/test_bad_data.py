@@ -41,9 +41,10 @@ def test_a_missing_video_costs_its_episodes_and_is_counted(copied: Callable[[], 
     path.unlink()
     stream = ClipStream(Mixture([Source(reader, True)], REQUEST, LABELLED), batch=8)
     batches = list(islice(stream, 12))
-    assert stream.skipped
-    assert {skip.episode for skip in stream.skipped} <= set(lost)
-    assert all("cannot be opened" in skip.reason and path.name in skip.reason for skip in stream.skipped)
+    skipped = [skip for batch in batches for skip in batch.skipped]
+    assert skipped
+    assert {skip.episode for skip in skipped} <= set(lost)
+    assert all("cannot be opened" in skip.reason and path.name in skip.reason for skip in skipped)
     through_left = [int(e) for b in batches for e, v in zip(b.episode, b.viewpoint, strict=True) if v == "left"]
     assert through_left
     assert not set(through_left) & set(lost)

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from noise_datasets import FPS, LENGTHS, Made, action_mapping, noise_episode, write
 
@@ -64,6 +66,19 @@ def test_corrupt_episodes_are_counted(copied: Callable[[], Made]) -> None:
     report = inspect(dataset.root, dataset.config)
     assert {skip.episode for skip in report.corrupt} == lost
     assert f"corrupt: {len(lost)} episodes of {len(LENGTHS)} checked" in report.text()
+
+
+def test_no_more_episodes_are_corrupt_than_were_checked(copied: Callable[[], Made]) -> None:
+    """Those that contradict themselves are known of all, whatever is opened."""
+    dataset = copied()
+    (path,) = (dataset.root / "meta" / "episodes").rglob("*.parquet")
+    table = pq.read_table(path)
+    starts = "videos/observation.images.left/from_timestamp"
+    moved = pa.array([value - 1.0 for value in table[starts].to_pylist()])
+    pq.write_table(table.set_column(table.column_names.index(starts), starts, moved), path)
+    report = inspect(dataset.root, dataset.config, most=3)
+    assert (report.checked, len(report.corrupt)) == (len(LENGTHS), len(LENGTHS))
+    assert {skip.episode for skip in report.corrupt} == set(range(len(LENGTHS)))
 
 
 def test_a_dataset_without_a_description_is_shown_by_its_own_names(made: Made) -> None:

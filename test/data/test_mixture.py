@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 
@@ -152,3 +153,26 @@ def test_like_contexts_come_together(sources: list[Source], made: Made) -> None:
     assert all(group[0].scene for group in groups)
     assert len({(group[0].viewpoint, group[0].scene) for group in groups}) > 5
     assert any(len({int(clip.rows[0]) for clip in group}) > 1 for group in groups), "the clips themselves differ"
+
+
+def test_a_scene_that_cannot_be_read_costs_its_episodes_and_no_training(copied: Callable[[], Made]) -> None:
+    """The clips of a context still come together, and are the same whether they are drawn in order or one by one."""
+    dataset = copied()
+    config = replace(dataset.config, scene=("observation.state",))
+    path = DatasetReader(dataset.root, config, SIZE).metadata.data_file_of(0)
+    path.write_bytes(path.read_bytes()[:-50])
+    reader = DatasetReader(dataset.root, config, SIZE)
+    broken = {episode for episode in range(len(reader.metadata)) if reader.metadata.data_file_of(episode) == path}
+    assert broken != set(range(len(reader.metadata)))
+    mixtures = [
+        Mixture([Source(reader, True)], REQUEST, MixtureConfig(unlabelled_per_labelled=0.0, held_out=0.0, like_context=5)) for _ in range(2)
+    ]
+    drawn = [mixtures[0].draw(k) for k in range(200)]
+    assert {skip.episode for one in drawn for skip in one.skipped} == broken
+    assert all("cannot be read" in skip.reason for one in drawn for skip in one.skipped)
+    assert not {one.clip.episode for one in drawn} & broken
+    for first in range(0, 200, 5):
+        assert len({(one.clip.viewpoint, one.clip.scene) for one in drawn[first : first + 5]}) == 1
+    for k in (199, 17, 100):
+        again = mixtures[1].draw(k).clip
+        assert (again.episode, again.rows.tolist()) == (drawn[k].clip.episode, drawn[k].clip.rows.tolist())

@@ -76,6 +76,20 @@ def test_clips_of_a_cache_hold_the_tokens_of_their_frames(reader: DatasetReader,
         assert np.allclose(tokens.draw(k).clip.frames, wanted, atol=0.01, rtol=1e-3)
 
 
+def test_a_role_that_another_camera_takes_over_has_that_cameras_tokens(made: Made, tmp_path: Path) -> None:
+    before, after = (
+        DatasetReader(made.root, replace(made.config, cameras={"front": f"observation.images.{camera}"}), SIZE)
+        for camera in ("left", "wrist")
+    )
+    cache = TokenCache(tmp_path / "cache", Means(), SIZE, bits=16)
+    cache.fill([before], quiet)
+    assert cache.plan([after]).episodes == len(made.episodes)
+    cache.fill([after], quiet)
+    for reader in (before, after):
+        wanted = Means().encode(torch.from_numpy(reader.frames(0, np.arange(5), "front"))).numpy()
+        assert np.allclose(cache.tokens(reader, 0, np.arange(5), "front"), wanted, atol=0.01, rtol=1e-3)
+
+
 def test_the_cost_is_told_before_and_is_what_is_written(reader: DatasetReader, tmp_path: Path) -> None:
     cache = TokenCache(tmp_path / "cache", Means(), SIZE)
     told: list[tuple[Plan, int]] = []

@@ -37,8 +37,9 @@ def episode(seed: int) -> Episode:
     return Episode("push", np.arange(ROWS) / 10.0 + 1.0, {"observation.images.front": pictures}, {"action": pushes})
 
 
-def write_dataset(root: Path, seeds: range) -> None:
-    video = VideoSettings("h264", 5, "yuv444p", 4, 5.0)
+def write_dataset(root: Path, seeds: range, file_size: float = 5.0) -> None:
+    """A video file is closed at `file_size` MB."""
+    video = VideoSettings("h264", 5, "yuv444p", 4, file_size)
     with DatasetWriter(root, Layout(10, "square", {"observation.images.front": (SIZE, SIZE)}, {"action": NAMES}), video) as writer:
         for seed in seeds:
             writer.write(episode(seed))

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small_evaluation import EPISODES, ROWS, Small, episode, write_encoder
+import yaml
+from small_evaluation import EPISODES, ROWS, Small, episode, write_dataset, write_encoder
 
+from wm_core.data import metadata
 from wm_core.data.split import held_out
 from wm_core.errors import CheckpointError
 from wm_core.evaluation.errors import EvaluationError
 from wm_core.evaluation.evaluate import evaluate
 from wm_core.evaluation.evaluate_config import EvaluationData, SetConfig
 from wm_core.evaluation.held_out import HeldOut, Request
+from wm_core.evaluation.kept import keep
 from wm_core.evaluation.results import Evaluation
 from wm_core.evaluation.sets import open_set
 from wm_core.world_model import checkpoint as checkpoints
@@ -41,7 +46,7 @@ def evaluation(small: Small, checkpoint: Path, said: list[str]) -> Evaluation:
 def clips_of(small: Small, request: Request, **one: object) -> HeldOut:
     source = SetConfig("held_out", "square.yaml", **one)  # type: ignore[arg-type]
     data = EvaluationData(source, "encoder", "tokens")
-    return open_set(data, source, small.root, small.encoder, lambda _: None).clips(request, lambda _: None)
+    return open_set(data, source, small.root, small.encoder, lambda _: None, lambda _: None).clips(request, lambda _: None)
 
 
 def test_clips_hold_what_was_recorded_where_they_say(small: Small) -> None:
@@ -124,6 +129,50 @@ def test_the_same_weights_get_the_same_numbers_again_and_as_their_own_baseline(
     assert (again.labelled, again.actions, again.calibration) == (evaluation.labelled, evaluation.actions, evaluation.calibration)
     assert evaluation.baseline is None
     assert again.baseline == again.labelled
+
+
+def test_a_disk_that_fills_leaves_the_earlier_bands_with_the_earlier_verdict(evaluation: Evaluation, small: Small) -> None:
+    """The limit on the size of files lets the bands through and the verdict, which is larger, not."""
+    place = small.checkpoint("no_room")
+    keep(place, evaluation)
+    earlier = {path.name: path.read_bytes() for path in place.iterdir()}
+    assert evaluation.calibration is not None
+    bands = dataclasses.replace(evaluation.calibration.calibration, coverage=0.5)
+    later = dataclasses.replace(evaluation, calibration=dataclasses.replace(evaluation.calibration, calibration=bands))
+    room = len(earlier["calibration.json"]) + 50
+    assert room < len(earlier["verdict.json"])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            keep(place, later)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == earlier
+    keep(place, later)
+    assert json.loads((place / "calibration.json").read_text(encoding="utf-8"))["coverage"] == 0.5
+
+
+def test_an_episode_that_cannot_be_read_is_counted_once(small: Small, tmp_path: Path) -> None:
+    """It is met when latents are made, and again whenever clips are drawn. It is the episodes of a file that are lost."""
+    root = tmp_path / "held_out"
+    write_dataset(root, range(EPISODES), file_size=0.01)
+    meta = metadata.load(root)
+    video = meta.video_file_of(0, "observation.images.front")
+    lost = {episode for episode in range(len(meta)) if meta.video_file_of(episode, "observation.images.front") == video}
+    description = yaml.safe_load((small.root / "evaluate.yaml").read_text(encoding="utf-8"))
+    description["data"] |= {"encoder": str(small.root / "encoder"), "cache": "tokens", "shifted": {}}
+    description["data"]["labelled"] |= {"root": str(root), "description": str(small.root / "square.yaml")}
+    (tmp_path / "evaluate.yaml").write_text(yaml.safe_dump(description), encoding="utf-8")
+    assert 0 < len(lost) < EPISODES / 2
+    video.unlink()
+    lines: list[str] = []
+    found = evaluate(small.checkpoint("lost_video"), tmp_path / "evaluate.yaml", [], tmp_path / "out", lines.append)
+    assert len(found.skipped) == len(lost)
+    assert sum("cannot be opened" in line for line in lines) == len(lost)
+    assert f"{len(lost)} episodes could not be read" in (tmp_path / "out" / "evaluation.md").read_text(encoding="utf-8")
 
 
 def test_another_encoder_is_refused(small: Small, tmp_path: Path) -> None:

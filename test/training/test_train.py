@@ -7,12 +7,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
 
 from wm_core import configuration
 from wm_core.data.collect import CollectConfig, collect
+from wm_core.data.episode import Episode
+from wm_core.data.lerobot_writer import DatasetWriter, Layout, VideoSettings
 from wm_core.errors import CheckpointError, ConfigurationError
 from wm_core.simulation.sim_config import SimConfig
 from wm_core.training import metrics_log
@@ -29,6 +34,7 @@ SMALL = {
     "model": {"latent_dim": 8, "dim": 16, "layers": 2, "time_every": 2, "heads": 2, "kv_heads": 2, "mlp_hidden": 16, "action_hidden": 8},
     "run": {"steps": 4, "threads": 1, "device": "cpu", "log_every": 1, "checkpoint_every": 2},
 }
+VIDEO = VideoSettings(codec="h264", quality=25, chroma="yuv420p", key_frame_every=6, file_size=5.0)
 Train = Callable[..., list[str]]
 
 
@@ -155,6 +161,51 @@ def test_another_encoder_is_refused_to_go_on_with(run: Train, laboratory: Path) 
 def test_a_model_of_another_size_than_the_encoders_is_refused(run: Train) -> None:
     with pytest.raises(TrainingError, match="latent_dim 8, grid"):
         run("model.latent_dim=16")
+
+
+def test_every_episode_that_gives_no_clip_is_named(laboratory: Path, tmp_path: Path) -> None:
+    """One is shorter than a clip, one contradicts itself, one has an action that is no number: pictures alone would not tell."""
+    front, lengths = "observation.images.front", (10, 10, 5, 10)
+    draw = np.random.default_rng(0)
+    with DatasetWriter(tmp_path / "set", Layout(10, "arm", {front: (96, 96)}, {"action": list("abcdefg")}), VIDEO) as writer:
+        for rows in lengths:
+            pictures = draw.integers(0, 256, (rows, 96, 96, 3), dtype=np.uint8)
+            writer.write(Episode("none", np.arange(rows) / 10.0, {front: pictures}, {"action": draw.normal(size=(rows, 7))}))
+    (rows,) = (tmp_path / "set" / "data").rglob("*.parquet")
+    change(rows, "action", lambda values: [[float("nan")] * 7 if row == 15 else value for row, value in enumerate(values)])
+    (episodes,) = (tmp_path / "set" / "meta" / "episodes").rglob("*.parquet")
+    change(episodes, f"videos/{front}/from_timestamp", lambda values: [*values[:3], values[3] + 0.5])
+    part = {"key": "action", "width": 7}
+    mapping = {name: part | {"take": take} for name, take in (("translation", [0, 1, 2]), ("rotation", [3, 4, 5]), ("gripper", [6]))}
+    mapping |= {"kind": "delta", "rotation_form": "rotation_vector", "gripper_closed": 0.0, "gripper_open": 1.0}
+    described = {"name": "planted", "fps": 10.0, "cameras": {"front": front}, "action": mapping}
+    (tmp_path / "planted.yaml").write_text(yaml.safe_dump(described))
+    plain = yaml.safe_load((laboratory / "train.yaml").read_text())
+    plain["data"] |= {"encoder": str(laboratory / "encoder"), "cache": "tokens"}
+    plain["data"]["mixture"]["unlabelled_per_labelled"] = 0.0
+    plain["data"]["sources"] = [{"root": "set", "description": "planted.yaml", "labelled": True}]
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(plain))
+    said: list[str] = []
+    train(tmp_path / "train.yaml", ["run.steps=1"], tmp_path / "out", False, False, said.append)
+    root = tmp_path / "set"
+    assert f"  1 episodes of {root} contradict themselves, the first: 3, another number of frames than of rows" in said
+    assert f"  1 episodes of {root} are shorter than a clip of 0.8 s, the first: 2" in said
+    assert [line.split(";")[0] for line in said if line.startswith("skipped")] == [f"skipped {root} 1: an action is not a number"]
+
+
+def change(path: Path, name: str, of: Callable[[list[object]], list[object]]) -> None:
+    """Another column in place of one of a table on disk."""
+    table = pq.read_table(path)
+    place = table.column_names.index(name)
+    pq.write_table(
+        table.set_column(place, table.schema.field(place), pa.array(of(table[name].to_pylist()), table.schema.field(place).type)), path
+    )
+
+
+@pytest.mark.parametrize("setting", ["model.action_dim=6", "model.proprioception_dim=14"])
+def test_a_model_of_other_widths_than_actions_and_readings_have_is_refused_before_anything_is_encoded(run: Train, setting: str) -> None:
+    with pytest.raises(TrainingError, match="action_dim 7, proprioception_dim 0 or 7"):
+        run(setting, dry=True)
 
 
 def test_what_is_not_a_setting_is_refused(run: Train) -> None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from wm_core.data.skips import Skips
 from wm_core.evaluation.evaluate_config import EvaluateConfig
 from wm_core.evaluation.followed_ranges import ranges_on
 from wm_core.evaluation.sets import open_encoder, open_set, rate
@@ -42,5 +43,6 @@ def ship(parts: dict[str, Path], goal: Goal, config: EvaluateConfig, beside: Pat
 
 def measured(model: WorldModel, config: EvaluateConfig, beside: Path, say: Callable[[str], None]) -> Ranges:
     """How large the numbers in the layers become on held-out clips, on every grid, with few and many sampling steps."""
-    tokens = open_set(config.data, config.data.labelled, beside, open_encoder(config.data, beside), say)
-    return ranges_on(model, tokens, rate(config.data, model), config.seed, say)
+    skips = Skips(say)
+    tokens = open_set(config.data, config.data.labelled, beside, open_encoder(config.data, beside), skips.add, say)
+    return ranges_on(model, tokens, rate(config.data, model), config.seed, skips.add)

@@ -21,6 +21,7 @@ from wm_core.cli import (
     train_decoder,
     train_encoder,
 )
+from wm_core.data import storage
 from wm_core.errors import WmError
 
 # In the order in which one meets them. Each adds its parser and imports what it needs only when it runs: torch alone takes seconds.
@@ -42,7 +43,7 @@ VERBS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; an error of ours is one message and exit status 1."""
+    """Run a verb; an error of ours is one message and exit status 1, and so is a full disk, whatever was being written."""
     chosen = parsed(arguments)
     try:
         return int(chosen.run(chosen))
@@ -52,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("wm: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        no_room = storage.full(error)
+        if no_room is None:
+            raise
+        print(f"wm: {no_room}", file=sys.stderr)
+        return 1
 
 
 def command_line() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:

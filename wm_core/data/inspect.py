@@ -15,8 +15,8 @@ from wm_core.data import metadata
 from wm_core.data.dataset_config import DatasetConfig
 from wm_core.data.errors import EpisodeError
 from wm_core.data.lerobot_writer import STAMP
-from wm_core.data.mixture import Skip
 from wm_core.data.reader import DatasetReader
+from wm_core.data.skips import Skip
 from wm_core.data.table import Table
 from wm_core.robot.proprioception import ACTION_NAMES
 
@@ -48,7 +48,7 @@ class DatasetReport:
     worst_gap: float  # s between two rows
     gaps: int  # places where more than one and a half periods lie between two rows
     cameras: dict[str, tuple[int, int]]  # height and width by role
-    checked: int  # episodes whose rows and pictures were opened
+    checked: int  # episodes whose rows and pictures were opened, and those that contradict themselves without
     corrupt: tuple[Skip, ...]
     silent: dict[str, float]  # by column: share of rows in which what it shows was not there, where the dataset tells that
     labelled: float  # share of rows with a known action
@@ -112,7 +112,7 @@ def inspect(root: Path, config: DatasetConfig | None = None, most: int = 1000, p
     reader = DatasetReader(root, config or describe(root))
     total = len(reader.metadata)
     chosen = np.unique(np.linspace(0, total - 1, min(most, total)).astype(np.int64))
-    found = _Found([], [], [], [], [Skip(reader.name, episode, reason) for episode, reason in reader.faults.items()], {}, {})
+    found = _Found([], [], [], [], [Skip(str(root), episode, reason) for episode, reason in reader.faults.items()], {}, {})
     stamps = Table(reader.metadata, [STAMP] if STAMP in reader.metadata.features else [])
     for episode in chosen:
         if int(episode) in reader.faults:
@@ -120,8 +120,8 @@ def inspect(root: Path, config: DatasetConfig | None = None, most: int = 1000, p
         try:
             _open(reader, stamps, int(episode), found)
         except EpisodeError as error:
-            found.corrupt.append(Skip(reader.name, int(episode), str(error)))
-    report = _report(reader, len(chosen), found)
+            found.corrupt.append(Skip(str(root), int(episode), str(error)))
+    report = _report(reader, len(reader.faults.keys() | set(chosen.tolist())), found)
     if picture is not None:
         draw(report, reader, found.actions, found.known, picture)
     return report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,7 +11,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from wm_core.data.errors import DatasetError
-from wm_core.data.mixture import Drawn, Mixture, Skip
+from wm_core.data.mixture import Drawn, Mixture
+from wm_core.data.skips import Skip
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,6 @@ class ClipStream:
         self._mixture, self._batch, self._workers = mixture, batch, workers
         self._rank, self._world = rank, world
         self._next = 0
-        self.skipped: Counter[Skip] = Counter()
 
     def __iter__(self) -> Iterator[Batch]:
         places = _Places(self._batch, self._rank, self._world, self._next)
@@ -57,7 +56,6 @@ class ClipStream:
         )
         for batch in loader:
             self._next += 1
-            self.skipped.update(batch.skipped)
             yield batch
 
     def state_dict(self) -> dict[str, int]:

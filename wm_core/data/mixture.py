@@ -18,6 +18,7 @@ from wm_core.data.augment import AugmentConfig
 from wm_core.data.clip import Clip, ClipRequest
 from wm_core.data.errors import DatasetError, EpisodeError
 from wm_core.data.reader import DatasetReader
+from wm_core.data.skips import Skip
 from wm_core.data.split import held_out
 from wm_core.errors import ConfigurationError
 
@@ -44,15 +45,6 @@ class Source:
     reader: DatasetReader
     labelled: bool
     weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class Skip:
-    """An episode that could not be read, and why."""
-
-    dataset: str
-    episode: int
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -93,12 +85,12 @@ class Mixture:
         skipped: list[Skip] = []
         for attempt in range(ATTEMPTS):
             generator = np.random.default_rng([self.config.seed, source, turn, attempt])
-            context = np.random.default_rng([self.config.seed, source, turn // self.config.like_context])
+            context = np.random.default_rng([self.config.seed, source, turn // self.config.like_context, attempt])
             episode, start, role = self._pools[source].draw(context, generator)
             try:
                 clip = self.sources[source].reader.clip(episode, start, self.request, role)
             except EpisodeError as error:
-                skipped.append(Skip(self.sources[source].reader.name, episode, str(error)))
+                skipped.append(Skip(str(self.sources[source].reader.root), episode, str(error)))
                 continue
             return Drawn(
                 self._finished(clip, self.sources[source].labelled, generator), source, self.sources[source].labelled, tuple(skipped)
@@ -142,13 +134,16 @@ class _Pool:
 
     @cached_property
     def _scenes(self) -> NDArray[np.object_]:
-        """The scene of every episode that has clips to give; those that cannot be read share one of their own."""
+        """The scene of every episode that has clips to give; one that cannot be read has its number instead, a scene that no other shares.
+
+        Where it is drawn, reading it says why it cannot be, and the next attempt draws another context.
+        """
         scenes = np.full(len(self._counts), "", dtype=object)
         for episode in np.flatnonzero(self._counts):
             try:
                 scenes[episode] = self._reader.scene(int(episode))
             except EpisodeError:
-                scenes[episode] = None
+                scenes[episode] = int(episode)
         return scenes
 
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from wm_core.data import quantised
 from wm_core.data.clip import Preprocessing
 from wm_core.data.errors import CacheError, EpisodeError
-from wm_core.data.mixture import Skip
 from wm_core.data.reader import DatasetReader
+from wm_core.data.skips import Skip
 
 DESCRIPTION = "cache.json"
 
@@ -98,7 +98,7 @@ class TokenCache:
                 try:
                     tokens = self._encode(reader, episode, role, batch)
                 except EpisodeError as error:
-                    skipped.append(Skip(reader.name, episode, str(error)))
+                    skipped.append(Skip(str(reader.root), episode, str(error)))
                     continue
                 quantised.write(self._path(reader, episode, role), tokens, self.bits)
         return skipped
@@ -128,7 +128,9 @@ class TokenCache:
         return [place for place in places if not self._path(reader, *place).exists()]
 
     def _path(self, reader: DatasetReader, episode: int, role: str) -> Path:
-        return self.folder / f"{reader.name}-{reader.metadata.fingerprint}" / role / f"{episode:06d}.tokens"
+        """By the camera's column and not by its role: a description may say tomorrow that another camera has that role."""
+        column = reader.config.cameras[role]
+        return self.folder / f"{reader.name}-{reader.metadata.fingerprint}" / column / f"{episode:06d}.tokens"
 
     def _compare(self, reader: DatasetReader) -> None:
         if reader.preprocessing != self._preprocessing:

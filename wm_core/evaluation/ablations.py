@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wm_core import configuration
 from wm_core.configuration import setting
+from wm_core.data.skips import Skips
 from wm_core.evaluation import imagined
 from wm_core.evaluation.action_response import ActionResponse, action_response, sequences
 from wm_core.evaluation.errors import EvaluationError
@@ -124,9 +125,10 @@ def _train(config: AblationsConfig, variant: VariantConfig, beside: Path, folder
 def _clips(settings: EvaluateConfig, beside: Path, model: WorldModel, say: Say) -> HeldOut:
     encoder = open_encoder(settings.data, beside)
     model.require_encoder(encoder.name, encoder.weight_hash)
-    tokens = open_set(settings.data, settings.data.labelled, beside, encoder, say)
+    skips = Skips(say)
+    tokens = open_set(settings.data, settings.data.labelled, beside, encoder, skips.add, say)
     error = settings.error
-    return tokens.clips(Request(error.clips, error.context, error.horizon, rate(settings.data, model), settings.seed), say)
+    return tokens.clips(Request(error.clips, error.context, error.horizon, rate(settings.data, model), settings.seed), skips.add)
 
 
 def _steps(config: AblationsConfig, model: WorldModel) -> tuple[int, ...]:

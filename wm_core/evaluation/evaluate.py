@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from wm_core import configuration
+from wm_core.data.skips import Skips
 from wm_core.evaluation import calibration, imagined, page, verdict
 from wm_core.evaluation.action_response import ActionResponse, action_response, sequences
 from wm_core.evaluation.calibration import CalibrationResult, Coverage
 from wm_core.evaluation.evaluate_config import EvaluateConfig, SetConfig
 from wm_core.evaluation.held_out import HeldOut, Request
 from wm_core.evaluation.imagined import Draw, recorded
+from wm_core.evaluation.kept import keep
 from wm_core.evaluation.latent_error import LatentError, latent_error
 from wm_core.evaluation.plan_rank import PlanRank, rank_plans
 from wm_core.evaluation.results import Evaluation
@@ -32,7 +34,6 @@ from wm_core.evaluation.verdict import Verdict
 from wm_core.training.overrides import overridden
 from wm_core.vision.encoder import FrozenEncoder
 from wm_core.world_model import checkpoint as checkpoints
-from wm_core.world_model.calibration import write as write_bands
 from wm_core.world_model.transformer import parameters
 from wm_core.world_model.world_model import WorldModel, directory
 
@@ -66,15 +67,9 @@ def evaluated(config: EvaluateConfig, beside: Path, place: Path, out: Path, say:
     return _evaluation(_bench(config, beside, place, say), place, out)
 
 
-def keep(place: Path, result: Evaluation) -> None:
-    """Bands and verdict beside the weights that they hold for."""
-    write_bands(place, result.calibration.calibration if result.calibration else None)
-    _write(place / verdict.FILE, {"weights": result.weights, **asdict(result.verdict)})
-
-
 @dataclass
 class _Bench:
-    """What the stages share, and what they leave behind: seconds by stage, a line for each episode that was skipped."""
+    """What the stages share, and what they leave behind: seconds by stage, and the episodes that were skipped."""
 
     config: EvaluateConfig
     beside: Path
@@ -83,8 +78,8 @@ class _Bench:
     labelled: TokenSet
     fps: float
     say: Say
+    skipped: Skips
     seconds: dict[str, float] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -101,7 +96,7 @@ class _Bench:
         return Draw(self.config.error.seeds, steps, self.model.grids[0])
 
     def open(self, one: SetConfig) -> TokenSet:
-        return open_set(self.config.data, one, self.beside, self.encoder, self.skipped.append)
+        return open_set(self.config.data, one, self.beside, self.encoder, self.skipped.add, self.say)
 
     def request(self, clips: int, context: int, horizon: int) -> Request:
         return Request(clips, context, horizon, self.fps, self.config.seed)
@@ -109,7 +104,7 @@ class _Bench:
     def clips(self, tokens: TokenSet) -> HeldOut:
         """The clips that errors are measured on."""
         error = self.config.error
-        return tokens.clips(self.request(error.clips, error.context, error.horizon), self.skipped.append)
+        return tokens.clips(self.request(error.clips, error.context, error.horizon), self.skipped.add)
 
     def encode(self, frames: Tensor) -> Tensor:
         return self.encoder(frames).patches
@@ -119,9 +114,9 @@ def _bench(config: EvaluateConfig, beside: Path, place: Path, say: Say) -> _Benc
     model = WorldModel(checkpoints.load(place))
     encoder = open_encoder(config.data, beside)
     model.require_encoder(encoder.name, encoder.weight_hash)
-    skipped: list[str] = []
-    labelled = open_set(config.data, config.data.labelled, beside, encoder, skipped.append)
-    return _Bench(config, beside, model, encoder, labelled, rate(config.data, model), say, skipped=skipped)
+    skipped = Skips(say)
+    labelled = open_set(config.data, config.data.labelled, beside, encoder, skipped.add, say)
+    return _Bench(config, beside, model, encoder, labelled, rate(config.data, model), say, skipped)
 
 
 def _evaluation(bench: _Bench, place: Path, out: Path) -> Evaluation:
@@ -153,7 +148,7 @@ def _evaluation(bench: _Bench, place: Path, out: Path) -> Evaluation:
         plan_rank=ranks,
         strips=strips,
         verdict=_verdict(config, labelled, response, sampling, bands, ranks),
-        skipped=tuple(bench.skipped),
+        skipped=bench.skipped.lines(),
         seconds=dict(bench.seconds),
     )
 
@@ -199,7 +194,7 @@ def _sampling(bench: _Bench, clips: HeldOut) -> SamplingSteps:
 def _calibration(bench: _Bench) -> CalibrationResult | None:
     """Bands from half of the episodes, coverage on the other half and on shifted sets; None where there are too few clips."""
     own, model = bench.config.calibration, bench.model
-    drawn = bench.labelled.clips(bench.request(round(SPARE * 2 * own.clips), own.context, own.horizon), bench.skipped.append)
+    drawn = bench.labelled.clips(bench.request(round(SPARE * 2 * own.clips), own.context, own.horizon), bench.skipped.add)
     one, other = (half[: own.clips] for half in calibration.halves(drawn.episodes, bench.config.seed))
     if min(len(one), len(other)) < calibration.fewest(own.coverage):
         bench.say(f"no bands: {len(drawn)} clips are too few")
@@ -222,7 +217,7 @@ def _shifted(bench: _Bench, draw: Draw, bands: calibration.Calibration) -> tuple
             bench.say(f"no shifted set {name} under {shifted.root}")
             continue
         tokens = bench.open(SetConfig(root, shifted.description, tool_state=shifted.tool_state))
-        clips = tokens.clips(bench.request(own.shifted_clips, bands.context, len(bands.quantile)), bench.skipped.append)
+        clips = tokens.clips(bench.request(own.shifted_clips, bands.context, len(bands.quantile)), bench.skipped.add)
         found.append(calibration.covered(name, bands, imagined.measure(bench.model, clips, recorded(clips), draw)))
     return tuple(found)
 

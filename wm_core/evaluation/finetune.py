@@ -15,13 +15,15 @@ from pathlib import Path
 
 import torch
 
+from wm_core.data.skips import Skips
 from wm_core.evaluation import finetune_page, finetune_sets, offer
-from wm_core.evaluation.evaluate import evaluated, keep
+from wm_core.evaluation.evaluate import evaluated
 from wm_core.evaluation.evaluate_config import EvaluateConfig
 from wm_core.evaluation.finetune_config import FinetuneConfig
 from wm_core.evaluation.finetune_sets import Held
 from wm_core.evaluation.followed_ranges import ranges_on
 from wm_core.evaluation.held_out import HeldOut, Request
+from wm_core.evaluation.kept import keep
 from wm_core.evaluation.offer import Offer, SetVerdicts
 from wm_core.evaluation.sets import open_encoder, rate
 from wm_core.training import forgetting
@@ -70,6 +72,7 @@ class Tuning:
     evaluations: dict[str, tuple[EvaluateConfig, ...]]
     held: dict[str, tuple[Held, ...]]
     trainer: Trainer
+    skips: Skips
     say: Say
 
     def train(self) -> Watch:
@@ -114,7 +117,9 @@ class Tuning:
     def _finish(self, growing: Path, place: Path, model: WorldModel, made: Offer, watch: Watch) -> None:
         """Ranges, encoder and reasons beside the weights; then the folder takes its name."""
         parts = [
-            ranges_on(model, one.tokens, self._fps(model), self.config.run.seed, self.say) for sets in self.held.values() for one in sets
+            ranges_on(model, one.tokens, self._fps(model), self.config.run.seed, self.skips.add)
+            for sets in self.held.values()
+            for one in sets
         ]
         byte_ranges.write(place, byte_ranges.merged(parts), model.hash)
         folder = self.beside / Path(self.config.data.encoder).expanduser()
@@ -163,7 +168,7 @@ class Tuning:
 
     def _clips(self, kind: str, half: str, count: int, context: int, horizon: int) -> HeldOut:
         request = Request(count, context, horizon, self._fps(WorldModel(self.start)), self.config.run.seed)
-        return finetune_sets.joined([one.clips(getattr(one, half), request, self.say) for one in self.held[kind]])
+        return finetune_sets.joined([one.clips(getattr(one, half), request, self.skips.add) for one in self.held[kind]])
 
     def _fps(self, model: WorldModel) -> float:
         return rate(self.evaluations["new"][0].data, model)
@@ -177,14 +182,16 @@ def opened(place: Path, config: FinetuneConfig, beside: Path, out: Path, say: Sa
     encoder = open_encoder(evaluations["new"][0].data, beside)
     start.require_encoder(encoder.name, encoder.weight_hash)
     datasets = open_datasets(tuned.data, beside, PatchEncoder(encoder))
-    for line in datasets.fill(lambda plan: say(plan.text()) if plan.frames else None):
-        say(f"skipped {line}")
-    held = {kind: finetune_sets.opened(sets, beside, encoder, config.run.seed, say) for kind, sets in evaluations.items()}
+    for line in datasets.left_out():
+        say(line)
+    skips = Skips(say)
+    datasets.fill(lambda plan: say(plan.text()) if plan.frames else None, skips.add)
+    held = {kind: finetune_sets.opened(sets, beside, encoder, config.run.seed, skips.add, say) for kind, sets in evaluations.items()}
     training = out / TRAINING
     provenance = Provenance(encoder.name, encoder.weight_hash, data_hash=datasets.hash(), git_revision=start.provenance.git_revision)
     begun = any(training.glob(f"[!.]*/{MANIFEST}"))
-    trainer = Trainer(tuned, datasets.source(tuned.run.batch), start.statistics, provenance, training, resume=begun, start=start)
-    return Tuning(config, beside, out, place, start, encoder, evaluations, held, trainer, say)
+    trainer = Trainer(tuned, datasets.source(tuned.run.batch, skips.add), start.statistics, provenance, training, resume=begun, start=start)
+    return Tuning(config, beside, out, place, start, encoder, evaluations, held, trainer, skips, say)
 
 
 def _name(one: Measured) -> str:

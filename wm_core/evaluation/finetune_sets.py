@@ -11,11 +11,12 @@ import torch
 
 from wm_core import configuration
 from wm_core.data.clip import Preprocessing
+from wm_core.data.skips import Skip
 from wm_core.errors import CheckpointError, ConfigurationError
 from wm_core.evaluation.evaluate_config import EvaluateConfig, EvaluationData, SetConfig
 from wm_core.evaluation.finetune_config import FinetuneConfig, TuningSet
 from wm_core.evaluation.held_out import HeldOut, Request, Whole
-from wm_core.evaluation.sets import TokenSet, open_set
+from wm_core.evaluation.sets import Say, TokenSet, open_set
 from wm_core.training.errors import TrainingError
 from wm_core.training.train_config import DataConfig, RunConfig, SourceConfig, TrainConfig
 from wm_core.vision.encoder import FrozenEncoder
@@ -90,7 +91,7 @@ class Held:
     watched: Whole
     judged: Whole
 
-    def clips(self, episodes: Whole, request: Request, skipped: Callable[[str], None]) -> HeldOut:
+    def clips(self, episodes: Whole, request: Request, skipped: Callable[[Skip], None]) -> HeldOut:
         return replace(self.tokens, episodes=episodes).clips(request, skipped)
 
 
@@ -116,14 +117,14 @@ def _evaluation(config: FinetuneConfig, preprocessing: Preprocessing, one: Tunin
 
 
 def opened(
-    sets: tuple[EvaluateConfig, ...], beside: Path, encoder: FrozenEncoder, seed: int, skipped: Callable[[str], None]
+    sets: tuple[EvaluateConfig, ...], beside: Path, encoder: FrozenEncoder, seed: int, skipped: Callable[[Skip], None], say: Say
 ) -> tuple[Held, ...]:
     """The sets of one kind."""
-    return tuple(_held(one, beside, encoder, seed, skipped) for one in sets)
+    return tuple(_held(one, beside, encoder, seed, skipped, say) for one in sets)
 
 
-def _held(one: EvaluateConfig, beside: Path, encoder: FrozenEncoder, seed: int, skipped: Callable[[str], None]) -> Held:
-    tokens = open_set(one.data, one.data.labelled, beside, encoder, skipped)
+def _held(one: EvaluateConfig, beside: Path, encoder: FrozenEncoder, seed: int, skipped: Callable[[Skip], None], say: Say) -> Held:
+    tokens = open_set(one.data, one.data.labelled, beside, encoder, skipped, say)
     shuffled = np.random.default_rng([19, seed]).permutation(tokens.episodes)
     half = len(shuffled) // 2
     if not half:

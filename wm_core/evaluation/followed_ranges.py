@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from wm_core.data.skips import Skip
 from wm_core.evaluation.held_out import HeldOut, Request
 from wm_core.evaluation.imagined import recorded
 from wm_core.evaluation.sets import TokenSet
@@ -19,7 +20,7 @@ CONTEXT, HORIZON = 8, 5
 STEPS = (1, 4)
 
 
-def ranges_on(model: WorldModel, tokens: TokenSet, fps: float, seed: int, skipped: Callable[[str], None]) -> Ranges:
+def ranges_on(model: WorldModel, tokens: TokenSet, fps: float, seed: int, skipped: Callable[[Skip], None]) -> Ranges:
     """On held-out clips of one set, on every grid, with few and many sampling steps."""
     clips = tokens.clips(Request(CLIPS, CONTEXT, HORIZON, fps, seed), skipped)
     return byte_ranges.merged([_followed(model, clips, grid, steps) for grid in model.grids for steps in STEPS])

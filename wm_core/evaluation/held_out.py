@@ -14,6 +14,7 @@ from torch import Tensor
 from wm_core.data.clip import Clip, ClipRequest
 from wm_core.data.errors import EpisodeError
 from wm_core.data.reader import DatasetReader
+from wm_core.data.skips import Skip
 from wm_core.evaluation.errors import EvaluationError
 from wm_core.world_model.conditioning import Conditioning
 
@@ -83,8 +84,8 @@ class Request:
     seed: int
 
 
-def read(reader: DatasetReader, role: str, request: Request, only: Whole | None = None) -> tuple[HeldOut, list[str]]:
-    """Clips of a reader of tokens (a CachedReader), and a line for each episode that could not be read; `only` these episodes.
+def read(reader: DatasetReader, role: str, request: Request, only: Whole | None = None) -> tuple[HeldOut, list[Skip]]:
+    """Clips of a reader of tokens (a CachedReader), and the episodes that could not be read; `only` these episodes.
 
     Every episode gives one clip before any gives a second. Where most episodes are too short for the horizon, it is the longest that fits.
     """
@@ -105,7 +106,7 @@ def read(reader: DatasetReader, role: str, request: Request, only: Whole | None 
         raise EvaluationError(
             f"no clip of {reader.name} can be read", got=next(iter(skipped.values()), "nothing"), mend="inspect the dataset"
         )
-    return _stacked(clips, request.context), [f"{reader.name} {episode}: {reason}" for episode, reason in skipped.items()]
+    return _stacked(clips, request.context), [Skip(str(reader.root), episode, reason) for episode, reason in skipped.items()]
 
 
 def _longest(reader: DatasetReader, request: Request, lengths: Whole) -> ClipRequest:

@@ -12,6 +12,7 @@ import torch
 from wm_core import configuration
 from wm_core.data.dataset_config import DatasetConfig
 from wm_core.data.reader import DatasetReader
+from wm_core.data.skips import Skip
 from wm_core.data.split import held_out as kept_back
 from wm_core.data.token_cache import CachedReader, TokenCache, folder_for
 from wm_core.evaluation.errors import EvaluationError
@@ -21,6 +22,8 @@ from wm_core.training.token_source import PatchEncoder
 from wm_core.vision.encoder import FrozenEncoder
 from wm_core.vision.load import load_encoder
 from wm_core.world_model.world_model import WorldModel
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,11 @@ class TokenSet:
     role: str
     tool_state: bool
 
-    def clips(self, request: Request, skipped: Callable[[str], None]) -> HeldOut:
+    def clips(self, request: Request, skipped: Callable[[Skip], None]) -> HeldOut:
         """Clips of those episodes; `skipped` is told of each that cannot be read."""
         clips, lost = read(self.reader, self.role, request, self.episodes)
-        for line in lost:
-            skipped(line)
+        for skip in lost:
+            skipped(skip)
         return clips if self.tool_state else replace(clips, state=None)
 
 
@@ -55,15 +58,21 @@ def rate(data: EvaluationData, model: WorldModel) -> float:
     return fps
 
 
-def open_set(data: EvaluationData, one: SetConfig, beside: Path, encoder: FrozenEncoder, skipped: Callable[[str], None]) -> TokenSet:
-    """The dataset whose relative paths begin at `beside`, with what its cache lacked encoded now."""
+def open_set(
+    data: EvaluationData, one: SetConfig, beside: Path, encoder: FrozenEncoder, skipped: Callable[[Skip], None], say: Say
+) -> TokenSet:
+    """The dataset whose relative paths begin at `beside`, with what its cache lacked encoded now, after `say` was told what that costs.
+
+    `skipped` is told of every episode that contradicts itself or cannot be read.
+    """
     description = configuration.read(DatasetConfig, beside / one.description)
     reader = DatasetReader(beside / Path(one.root).expanduser(), description, data.preprocessing)
     patches = PatchEncoder(encoder)
     folder = folder_for(beside / Path(data.cache).expanduser(), patches, data.preprocessing, data.cache_bits)
     cache = TokenCache(folder, patches, data.preprocessing, data.cache_bits)
-    for skip in cache.fill([reader], lambda plan: None):
-        skipped(f"{skip.dataset} {skip.episode}: {skip.reason}")
+    faults = [Skip(str(reader.root), episode, reason) for episode, reason in reader.faults.items()]
+    for skip in faults + cache.fill([reader], lambda plan: say(plan.text()) if plan.frames else None):
+        skipped(skip)
     role = data.camera or next(iter(description.cameras))
     return TokenSet(CachedReader(reader, cache), reader, _usable(reader, one), role, one.tool_state)
 

@@ -78,12 +78,13 @@ def measure(trainer: Trainer, steps: int = 3) -> Cost:
 
 
 def describe(config: TrainConfig, datasets: Datasets) -> list[str]:
-    """What will be read: the cameras and rates of every dataset, and what is still to be encoded."""
+    """What will be read: the cameras and rates of every dataset, what of them no clip comes from, and what is still to be encoded."""
     lines = []
     for reader, source in zip(datasets.readers, config.data.sources, strict=True):
         cameras = ", ".join(f"{role} = {key}" for role, key in reader.config.cameras.items())
         kind = "labelled" if source.labelled else "unlabelled"
         lines.append(f"{reader.name} ({kind}): {len(reader.episodes)} episodes at {reader.metadata.fps:g} Hz, {cameras}")
+    lines += datasets.left_out()
     clip = config.data.clip
     lines.append(f"clips: {clip.frames} frames at {clip.fps:g} Hz, {clip.seconds:g} s; {config.run.global_batch} a step")
     lines.append(f"latents to encode: {datasets.plan().text()}")

@@ -7,20 +7,25 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from wm_core import configuration
+from wm_core.data.clip import ClipRequest
 from wm_core.data.dataset_config import DatasetConfig
 from wm_core.data.loader import Batch, ClipStream
 from wm_core.data.mixture import Mixture, Source
 from wm_core.data.reader import DatasetReader
+from wm_core.data.skips import Skip
 from wm_core.data.token_cache import CachedReader, Encoder, Plan, TokenCache, folder_for
 from wm_core.training.clips import LatentClips
 from wm_core.training.train_config import DataConfig
 from wm_core.vision.encoder import Encoder as VisionEncoder
 from wm_core.vision.load import load_encoder
 from wm_core.world_model.reckoning import READING
+
+NAMED = 5  # episodes that a line names of those that it counts
 
 
 @dataclass(frozen=True)
@@ -34,22 +39,27 @@ class Datasets:
     def plan(self) -> Plan:
         return self.cache.plan(list(self.readers))
 
-    def fill(self, announce: Callable[[Plan], None]) -> list[str]:
-        """Encode what is missing; returns a line for each episode that was skipped."""
-        return [f"{skip.dataset} {skip.episode}: {skip.reason}" for skip in self.cache.fill(list(self.readers), announce)]
+    def left_out(self) -> list[str]:
+        """What no clip can come from, as far as is known before anything is opened."""
+        return [line for reader in self.readers for line in _left_out(reader, self.config.clip)]
 
-    def source(self, batch: int, rank: int = 0, world: int = 1, evaluation: bool = False) -> TokenSource:
-        """Clips of the training episodes, or of the held-out ones."""
+    def fill(self, announce: Callable[[Plan], None], skipped: Callable[[Skip], None]) -> None:
+        """Encode what is missing; `skipped` is told of what could not be read."""
+        for skip in self.cache.fill(list(self.readers), announce):
+            skipped(skip)
+
+    def source(self, batch: int, skipped: Callable[[Skip], None], rank: int = 0, world: int = 1, evaluation: bool = False) -> TokenSource:
+        """Clips of the training episodes, or of the held-out ones; `skipped` is told of episodes that give none, again and again."""
         given = zip(self.readers, self.config.sources, strict=True)
         sources = [Source(CachedReader(reader, self.cache), one.labelled, one.weight) for reader, one in given]
         mixture = Mixture(sources, self.config.clip, self.config.mixture, evaluation=evaluation)
         stream = ClipStream(mixture, batch, self.config.workers, rank, world)
         names = tuple(reader.name for reader in self.readers)
-        return TokenSource(stream, names, tuple(one.tool_state and one.labelled for one in self.config.sources))
+        return TokenSource(stream, names, tuple(one.tool_state and one.labelled for one in self.config.sources), skipped)
 
     def hash(self) -> str:
         """Of what the data are: which datasets, and every draw from them."""
-        fingerprints = [f"{reader.name} {reader.metadata.fingerprint}" for reader in self.readers]
+        fingerprints = [f"{reader.name} {reader.metadata.fingerprint} {dict(reader.config.cameras)}" for reader in self.readers]
         text = "\n".join([*fingerprints, str(self.config.clip), str(self.config.mixture)])
         return blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -71,11 +81,27 @@ def open_datasets(config: DataConfig, beside: Path, encoder: Encoder) -> Dataset
     return Datasets(config, tuple(readers), TokenCache(folder, encoder, config.preprocessing, config.cache_bits))
 
 
-class TokenSource:
-    """A ClipSource over a ClipStream whose readers give tokens; `told` says of which sources the tool's readings are shown."""
+def _left_out(reader: DatasetReader, clip: ClipRequest) -> list[str]:
+    """By number: episodes that contradict themselves, and those that are shorter than a clip."""
+    short = np.setdiff1d(np.flatnonzero(reader.start_count(clip) == 0), list(reader.faults)).tolist()
+    lines = []
+    if reader.faults:
+        first, reason = next(iter(sorted(reader.faults.items())))
+        lines.append(f"  {len(reader.faults)} episodes of {reader.root} contradict themselves, the first: {first}, {reason}")
+    if short:
+        first_ones = ", ".join(map(str, short[:NAMED]))
+        lines.append(f"  {len(short)} episodes of {reader.root} are shorter than a clip of {clip.seconds:g} s, the first: {first_ones}")
+    return lines
 
-    def __init__(self, stream: ClipStream, names: tuple[str, ...], told: tuple[bool, ...]) -> None:
-        self._stream, self._names, self._told = stream, names, torch.tensor(told)
+
+class TokenSource:
+    """A ClipSource over a ClipStream whose readers give tokens.
+
+    `told` says of which sources the tool's readings are shown; `skipped` hears of every episode that a clip was looked for in vain in.
+    """
+
+    def __init__(self, stream: ClipStream, names: tuple[str, ...], told: tuple[bool, ...], skipped: Callable[[Skip], None]) -> None:
+        self._stream, self._names, self._told, self._skipped = stream, names, torch.tensor(told), skipped
 
     def __iter__(self) -> Iterator[LatentClips]:
         return (self._clips(batch) for batch in self._stream)
@@ -87,6 +113,8 @@ class TokenSource:
         self._stream.load_state_dict(state)
 
     def _clips(self, batch: Batch) -> LatentClips:
+        for skip in batch.skipped:
+            self._skipped(skip)
         ids = tuple(
             f"{self._names[source]} {episode}" for source, episode in zip(batch.source.tolist(), batch.episode.tolist(), strict=True)
         )

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from wm_core.data.skips import Skips
+from wm_core.robot.proprioception import ACTION_NAMES
 from wm_core.training import clips, dry_run, train_config, world_model_state
 from wm_core.training.clips import LatentClips
 from wm_core.training.distributed import Processes, joined
@@ -17,6 +19,7 @@ from wm_core.training.train_config import TrainConfig
 from wm_core.training.trainer import Trainer
 from wm_core.world_model import checkpoint
 from wm_core.world_model.checkpoint import Provenance
+from wm_core.world_model.reckoning import READING
 from wm_core.world_model.world_model import directory
 
 Say = Callable[[str], None]
@@ -28,6 +31,7 @@ def train(path: Path, overrides: Sequence[str], folder: Path, resume: bool, dry:
     It begins with the averaged weights of the checkpoint `start`, or the newest in it, if one is given, and keeps its statistics.
     """
     config = train_config.read(path, overrides)
+    _check_widths(config)
     begun = _begun(config, start, resume)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
@@ -43,13 +47,13 @@ def train(path: Path, overrides: Sequence[str], folder: Path, resume: bool, dry:
         if dry:
             _say_cost(config, processes, folder, say)
             return
-        for line in datasets.fill(lambda plan: say(plan.text()) if plan.frames else None):
-            say(f"skipped {line}")
+        skips = Skips(say)
+        datasets.fill(lambda plan: say(plan.text()) if plan.frames else None, skips.add)
         if begun is not None:
             statistics = dict(begun.statistics)
         else:
-            statistics = clips.measure(datasets.source(config.run.batch), config.data.statistics_batches)
-        source = datasets.source(config.run.batch, processes.rank, processes.world)
+            statistics = clips.measure(datasets.source(config.run.batch, skips.add), config.data.statistics_batches)
+        source = datasets.source(config.run.batch, skips.add, processes.rank, processes.world)
         provenance = Provenance(encoder.name, encoder.hash, data_hash=datasets.hash(), git_revision=_revision())
         trainer = Trainer(config, source, statistics, provenance, folder, processes, resume, begun)
         begun = None  # its weights are not needed twice
@@ -106,6 +110,18 @@ def _check_encoder(config: TrainConfig, encoder: PatchEncoder) -> None:
             got=f"latent_dim {model.latent_dim}, grid {model.grids[0]}",
             allowed=f"latent_dim {encoder.dim}, grid {encoder.grid}",
             mend="change model.latent_dim and model.grids, or data.encoder",
+        )
+
+
+def _check_widths(config: TrainConfig) -> None:
+    """Whatever a dataset's columns are, an action and a reading of it are as wide as these."""
+    model = config.model
+    if model.action_dim != len(ACTION_NAMES) or model.proprioception_dim not in (0, READING):
+        raise TrainingError(
+            "the model is not made for the actions and readings of datasets",
+            got=f"action_dim {model.action_dim}, proprioception_dim {model.proprioception_dim}",
+            allowed=f"action_dim {len(ACTION_NAMES)}, proprioception_dim 0 or {READING}",
+            mend="change model.action_dim and model.proprioception_dim",
         )
 
 
