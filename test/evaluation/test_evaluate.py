@@ -126,6 +126,16 @@ def test_the_same_weights_get_the_same_numbers_again_and_as_their_own_baseline(
     assert again.baseline == again.labelled
 
 
+def test_a_teacher_forced_model_is_measured_with_the_one_step_that_it_learned(small: Small, tmp_path: Path) -> None:
+    found = evaluate(small.checkpoint("teacher_forced", kind="deterministic"), small.config, [], tmp_path, lambda _: None)
+    assert [row.steps for row in found.sampling.rows] == [1]
+    assert set(found.sampling.rows[0].spread) == {0.0}
+    assert found.calibration is not None
+    assert (found.labelled.steps, found.calibration.calibration.steps) == (1, 1)
+    assert next(rule.value for rule in found.verdict.rules if rule.name == "four_steps") is None
+    assert "| 1 |" in (tmp_path / "evaluation.md").read_text(encoding="utf-8")
+
+
 def test_another_encoder_is_refused(small: Small, tmp_path: Path) -> None:
     other = small.checkpoint("other_encoder", write_encoder(tmp_path / "other", seed=9))
     with pytest.raises(CheckpointError, match="another encoder"):

@@ -130,8 +130,8 @@ def _clips(settings: EvaluateConfig, beside: Path, model: WorldModel, say: Say) 
 
 
 def _steps(config: AblationsConfig, model: WorldModel) -> tuple[int, ...]:
-    """A model without noise takes one step to wherever it goes."""
-    return (1,) if model.config.objective.kind == "deterministic" else config.sampling_steps
+    """As asked for; a model without noise takes one step to wherever it goes."""
+    return tuple(dict.fromkeys(model.config.objective.steps(steps) for steps in config.sampling_steps))
 
 
 def _row(variant: VariantConfig, model: WorldModel, clips: HeldOut, settings: EvaluateConfig, steps: int, seconds: float) -> Ablation:

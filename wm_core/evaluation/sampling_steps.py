@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,7 +42,7 @@ class SamplingSteps:
         return next((row for row in self.rows if row.steps == steps), None)
 
 
-def sampling_steps(model: Imaginer, clips: HeldOut, steps: Sequence[int], draw: Draw, clock: Callable[[], float]) -> SamplingSteps:
+def sampling_steps(model: Imaginer, clips: HeldOut, steps: Collection[int], draw: Draw, clock: Callable[[], float]) -> SamplingSteps:
     """Imagine the same futures with every K of `steps`; `clock` tells seconds."""
     measured: dict[int, tuple[ClipErrors, float]] = {}
     for count in sorted(steps):
