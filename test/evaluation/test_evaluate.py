@@ -136,6 +136,14 @@ def test_a_teacher_forced_model_is_measured_with_the_one_step_that_it_learned(sm
     assert "| 1 |" in (tmp_path / "evaluation.md").read_text(encoding="utf-8")
 
 
+def test_four_steps_that_are_held_against_no_more_of_them_are_not_measured(small: Small, tmp_path: Path) -> None:
+    found = evaluate(small.checkpoint("four"), small.config, ["sampling.steps=[1, 4]"], tmp_path, lambda _: None)
+    assert [row.steps for row in found.sampling.rows] == [1, 4]
+    rule = next(rule for rule in found.verdict.rules if rule.name == "four_steps")
+    assert (rule.value, rule.passed) == (None, False)
+    assert "four_steps was not measured" in found.verdict.text()
+
+
 def test_another_encoder_is_refused(small: Small, tmp_path: Path) -> None:
     other = small.checkpoint("other_encoder", write_encoder(tmp_path / "other", seed=9))
     with pytest.raises(CheckpointError, match="another encoder"):

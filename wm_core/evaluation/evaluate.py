@@ -261,14 +261,14 @@ def _verdict(
     ranks: tuple[PlanRank, ...],
 ) -> Verdict:
     ratio = dict(enumerate(labelled.ratio, start=1))
-    four = sampling.at(4)
+    four = sampling.held_against_more(4)
     numbers: dict[str, float | None] = {
         name: ratio[horizon].value if horizon in ratio else None for name, horizon in verdict.HORIZONS.items()
     }
     numbers |= {
         "action_gain": response.gain_overall.value,
         "deviation": response.deviation_overall.value,
-        "four_steps": four.overall.value if four else None,
+        "four_steps": four.value if four else None,
         "coverage": bands.test.overall.value if bands else None,
         "calibration_clips": float(min(bands.calibration.clips, bands.test.clips)) if bands else None,
         "plan_rank": ranks[-1].latent.value if ranks else None,  # on the coarsest grid, the one that plans are made on

@@ -41,6 +41,11 @@ class SamplingSteps:
     def at(self, steps: int) -> StepsRow | None:
         return next((row for row in self.rows if row.steps == steps), None)
 
+    def held_against_more(self, steps: int) -> Estimate | None:
+        """The overall ratio of K = `steps`; None where it was not measured, or is the largest K and so held against itself."""
+        row = self.at(steps)
+        return row.overall if row is not None and any(other.steps > steps for other in self.rows) else None
+
 
 def sampling_steps(model: Imaginer, clips: HeldOut, steps: Collection[int], draw: Draw, clock: Callable[[], float]) -> SamplingSteps:
     """Imagine the same futures with every K of `steps`; `clock` tells seconds."""
