@@ -131,7 +131,7 @@ def _clips(settings: EvaluateConfig, beside: Path, model: WorldModel, say: Say) 
 
 def _steps(config: AblationsConfig, model: WorldModel) -> tuple[int, ...]:
     """As asked for; a model without noise takes one step to wherever it goes."""
-    return tuple(dict.fromkeys(model.config.objective.steps(steps) for steps in config.sampling_steps))
+    return tuple(dict.fromkeys(model.config.objective.steps_for(steps) for steps in config.sampling_steps))
 
 
 def _row(variant: VariantConfig, model: WorldModel, clips: HeldOut, settings: EvaluateConfig, steps: int, seconds: float) -> Ablation:

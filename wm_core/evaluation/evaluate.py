@@ -194,7 +194,7 @@ def _sampling(bench: _Bench, clips: HeldOut) -> SamplingSteps:
     few = clips.part(slice(own.clips)).until(own.horizon)
     draw = replace(bench.draw, seeds=own.seeds, grid=bench.model.grids[min(own.grid, len(bench.model.grids) - 1)])
     objective = bench.model.config.objective
-    return sampling_steps(bench.model, few, {objective.steps(count) for count in own.steps}, draw, time.perf_counter)
+    return sampling_steps(bench.model, few, {objective.steps_for(count) for count in own.steps}, draw, time.perf_counter)
 
 
 def _calibration(bench: _Bench) -> CalibrationResult | None:
@@ -206,7 +206,7 @@ def _calibration(bench: _Bench) -> CalibrationResult | None:
         bench.say(f"no bands: {len(drawn)} clips are too few")
         return None
     clips = drawn.part(np.concatenate([one, other]))
-    draw = Draw(own.seeds, model.config.objective.steps(own.steps), model.grids[-min(own.grid, len(model.grids))])
+    draw = Draw(own.seeds, model.config.objective.steps_for(own.steps), model.grids[-min(own.grid, len(model.grids))])
     errors = imagined.measure(model, clips, recorded(clips), draw)
     bands, widths = calibration.fit(errors.part(slice(len(one))), draw, clips.context, model.hash, own.coverage)
     test = calibration.covered("held out", bands, errors.part(slice(len(one), None)))

@@ -142,7 +142,7 @@ class Rollout:
         """
         streams, samples, horizon = self._check_actions(context, actions, known)
         known = torch.ones(actions.shape[:3], dtype=torch.bool, device=actions.device) if known is None else known
-        steps = self.objective.steps(steps)
+        steps = self.objective.steps_for(steps)
         if self._engine is not None and streams == 1 and bool(known.all()):
             return self._by_engine(self._engine, context, actions[0].float(), seeds, steps)
         count = samples * len(seeds)
