@@ -85,12 +85,13 @@ def costliest(config: TrainConfig, processes: int) -> TrainConfig:
     That pattern shows every frame twice, committed and noised.
     """
     longest = max(max(stage.frames) for stage in config.curriculum)
+    last = replace(config.curriculum[-1], from_step=0, frames=(longest,), tau_min=None, tau_max=None, tau_power=None)
     return replace(
         config,
         model=replace(config.model, grids=config.model.grids[:1]),
         objective=replace(config.objective, inference_fraction=1.0),
         run=replace(config.run, global_batch=config.run.batch * processes),
-        curriculum=(replace(config.curriculum[-1], from_step=0, frames=(longest,)),),
+        curriculum=(last,),
     )
 
 
