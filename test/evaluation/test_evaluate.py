@@ -84,6 +84,9 @@ def test_the_report_holds_what_was_found(evaluation: Evaluation, small: Small) -
     record = json.loads((small.root / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert record["labelled"]["ratio"][0]["value"] == evaluation.labelled.ratio[0].value
     assert len(record["labelled"]["ratio"]) == ROWS - 6
+    assert record["shortened"] == [
+        {"dataset": "square", "measured": "latent error", "asked": 20, "reached": ROWS - 6, "rows_needed": 26, "rows": ROWS}
+    ]
     assert [row["steps"] for row in record["sampling"]["rows"]] == [1, 4, 16]
     assert (small.root / "out" / "evaluation.md").is_file()
 

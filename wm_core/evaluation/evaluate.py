@@ -23,7 +23,7 @@ from wm_core.evaluation.held_out import HeldOut, Request
 from wm_core.evaluation.imagined import Draw, recorded
 from wm_core.evaluation.latent_error import LatentError, latent_error
 from wm_core.evaluation.plan_rank import PlanRank, rank_plans
-from wm_core.evaluation.results import Evaluation
+from wm_core.evaluation.results import Evaluation, Shortened
 from wm_core.evaluation.sampling_steps import SamplingSteps, sampling_steps
 from wm_core.evaluation.sets import TokenSet, open_encoder, open_set, rate
 from wm_core.evaluation.state_probe import StateErrors, probe_states
@@ -74,7 +74,7 @@ def keep(place: Path, result: Evaluation) -> None:
 
 @dataclass
 class _Bench:
-    """What the stages share, and what they leave behind: seconds by stage, a line for each episode that was skipped."""
+    """What the stages share, and what they leave behind: seconds by stage, a line for each episode that was skipped, short horizons."""
 
     config: EvaluateConfig
     beside: Path
@@ -85,6 +85,7 @@ class _Bench:
     say: Say
     seconds: dict[str, float] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    shortened: list[Shortened] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -109,7 +110,16 @@ class _Bench:
     def clips(self, tokens: TokenSet) -> HeldOut:
         """The clips that errors are measured on."""
         error = self.config.error
-        return tokens.clips(self.request(error.clips, error.context, error.horizon), self.skipped.append)
+        return self.drawn(tokens, self.request(error.clips, error.context, error.horizon), "latent error")
+
+    def drawn(self, tokens: TokenSet, request: Request, measured: str) -> HeldOut:
+        """Clips as asked for, but for a horizon that the episodes are too short for, of which a note is left."""
+        clips, metadata = tokens.clips(request, self.skipped.append), tokens.reader.metadata
+        if clips.horizon < request.horizon:
+            rows = int(np.median(metadata.length[tokens.episodes]))
+            short = Shortened(tokens.reader.name, measured, request.horizon, clips.horizon, request.rows(metadata.fps), rows)
+            self.shortened.append(short)
+        return clips
 
     def encode(self, frames: Tensor) -> Tensor:
         return self.encoder(frames).patches
@@ -155,6 +165,7 @@ def _evaluation(bench: _Bench, place: Path, out: Path) -> Evaluation:
         verdict=_verdict(config, labelled, response, sampling, bands, ranks),
         skipped=tuple(bench.skipped),
         seconds=dict(bench.seconds),
+        shortened=tuple(bench.shortened),
     )
 
 
@@ -200,7 +211,7 @@ def _sampling(bench: _Bench, clips: HeldOut) -> SamplingSteps:
 def _calibration(bench: _Bench) -> CalibrationResult | None:
     """Bands from half of the episodes, coverage on the other half and on shifted sets; None where there are too few clips."""
     own, model = bench.config.calibration, bench.model
-    drawn = bench.labelled.clips(bench.request(round(SPARE * 2 * own.clips), own.context, own.horizon), bench.skipped.append)
+    drawn = bench.drawn(bench.labelled, bench.request(round(SPARE * 2 * own.clips), own.context, own.horizon), "calibration")
     one, other = (half[: own.clips] for half in calibration.halves(drawn.episodes, bench.config.seed))
     if min(len(one), len(other)) < calibration.fewest(own.coverage):
         bench.say(f"no bands: {len(drawn)} clips are too few")
@@ -223,7 +234,7 @@ def _shifted(bench: _Bench, draw: Draw, bands: calibration.Calibration) -> tuple
             bench.say(f"no shifted set {name} under {shifted.root}")
             continue
         tokens = bench.open(SetConfig(root, shifted.description, tool_state=shifted.tool_state))
-        clips = tokens.clips(bench.request(own.shifted_clips, bands.context, len(bands.quantile)), bench.skipped.append)
+        clips = bench.drawn(tokens, bench.request(own.shifted_clips, bands.context, len(bands.quantile)), "calibration")
         found.append(calibration.covered(name, bands, imagined.measure(bench.model, clips, recorded(clips), draw)))
     return tuple(found)
 
