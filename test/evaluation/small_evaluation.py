@@ -54,10 +54,10 @@ def write_encoder(folder: Path, seed: int = 0) -> FrozenEncoder:
     return encoder
 
 
-def world_model(encoder: FrozenEncoder, statistics: dict[str, Statistics], poison: bool = False) -> Checkpoint:
+def world_model(encoder: FrozenEncoder, statistics: dict[str, Statistics], poison: bool = False, kind: str = "shortcut") -> Checkpoint:
     """With random weights in its head too; poisoned, one of them is not a number."""
     model = ModelConfig(DIM, ((2, 2), (1, 1)), 16, 2, 2, 2, 1, 24, 1, 50.0, 8, 16, 7, 8)
-    config = WorldModelConfig(model, ObjectiveConfig("shortcut", 4, 0.1))
+    config = WorldModelConfig(model, ObjectiveConfig(kind, 4, 0.1))
     torch.manual_seed(1)
     network = Transformer(model)
     for parameter in network.head.parameters():
@@ -77,7 +77,7 @@ class Small:
     encoder: FrozenEncoder
     config: Path
 
-    def checkpoint(self, name: str, encoder: FrozenEncoder | None = None, poison: bool = False) -> Path:
+    def checkpoint(self, name: str, encoder: FrozenEncoder | None = None, poison: bool = False, kind: str = "shortcut") -> Path:
         """A new checkpoint that an evaluation may write into."""
         frames = torch.from_numpy(episode(0).images["observation.images.front"].transpose(0, 3, 1, 2).copy())
         tokens, actions = self.encoder(frames).patches, torch.from_numpy(episode(0).columns["action"]).float()
@@ -85,7 +85,7 @@ class Small:
             "latents": Statistics(tokens.mean((0, 1)), tokens.std((0, 1))),
             "actions": Statistics(actions.mean(0), actions.std(0).clamp_min(1.0)),
         }
-        return save(self.root / "checkpoints", name, world_model(encoder or self.encoder, statistics, poison))
+        return save(self.root / "checkpoints", name, world_model(encoder or self.encoder, statistics, poison, kind))
 
 
 def make(root: Path) -> Small:

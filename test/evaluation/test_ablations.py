@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,24 @@ def test_what_was_trained_is_not_trained_again(ablations: Ablations, small: Smal
     before = {path: path.stat().st_mtime_ns for path in (small.root / "ablations").rglob("*.safetensors")}
     assert ablate(config, [], small.root / "ablations", lambda _: None) == ablations
     assert {path: path.stat().st_mtime_ns for path in (small.root / "ablations").rglob("*.safetensors")} == before
+
+
+def test_a_variant_that_was_trained_as_another_is_refused_by_what_differs(ablations: Ablations, small: Small, config: Path) -> None:
+    for change, named in (("steps=2", "run.steps: 2"), ("changes=[objective.bootstrap_start=1]", "objective.bootstrap_start: 1")):
+        with pytest.raises(WmError, match=f"variant 'whole'.*{named}"):
+            ablate(config, [change], small.root / "ablations", lambda _: None)
+
+
+def test_the_time_of_a_training_that_was_killed_before_it_was_written_down_is_not_known(
+    ablations: Ablations, small: Small, config: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(small.root / "ablations" / "whole", tmp_path / "whole")
+    (tmp_path / "whole" / "seconds.json").unlink()
+    alone = ["variants=[{name: whole, changes: []}]", "sampling_steps=[1]"]
+    found = ablate(config, alone, tmp_path, lambda _: None).rows[0]
+    assert found.seconds is None
+    assert found.error == ablations.rows[0].error
+    assert "| ? |" in (tmp_path / "ablations.md").read_text(encoding="utf-8")
 
 
 def test_the_table_has_a_line_per_row(ablations: Ablations, small: Small) -> None:

@@ -89,6 +89,9 @@ def test_the_report_holds_what_was_found(evaluation: Evaluation, small: Small) -
     record = json.loads((small.root / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert record["labelled"]["ratio"][0]["value"] == evaluation.labelled.ratio[0].value
     assert len(record["labelled"]["ratio"]) == ROWS - 6
+    assert record["shortened"] == [
+        {"dataset": "square", "measured": "latent error", "asked": 20, "reached": ROWS - 6, "rows_needed": 26, "rows": ROWS}
+    ]
     assert [row["steps"] for row in record["sampling"]["rows"]] == [1, 4, 16]
     assert (small.root / "out" / "evaluation.md").is_file()
 
@@ -173,6 +176,24 @@ def test_an_episode_that_cannot_be_read_is_counted_once(small: Small, tmp_path: 
     assert len(found.skipped) == len(lost)
     assert sum("cannot be opened" in line for line in lines) == len(lost)
     assert f"{len(lost)} episodes could not be read" in (tmp_path / "out" / "evaluation.md").read_text(encoding="utf-8")
+
+
+def test_a_teacher_forced_model_is_measured_with_the_one_step_that_it_learned(small: Small, tmp_path: Path) -> None:
+    found = evaluate(small.checkpoint("teacher_forced", kind="deterministic"), small.config, [], tmp_path, lambda _: None)
+    assert [row.steps for row in found.sampling.rows] == [1]
+    assert set(found.sampling.rows[0].spread) == {0.0}
+    assert found.calibration is not None
+    assert (found.labelled.steps, found.calibration.calibration.steps) == (1, 1)
+    assert next(rule.value for rule in found.verdict.rules if rule.name == "four_steps") is None
+    assert "| 1 |" in (tmp_path / "evaluation.md").read_text(encoding="utf-8")
+
+
+def test_four_steps_that_are_held_against_no_more_of_them_are_not_measured(small: Small, tmp_path: Path) -> None:
+    found = evaluate(small.checkpoint("four"), small.config, ["sampling.steps=[1, 4]"], tmp_path, lambda _: None)
+    assert [row.steps for row in found.sampling.rows] == [1, 4]
+    rule = next(rule for rule in found.verdict.rules if rule.name == "four_steps")
+    assert (rule.value, rule.passed) == (None, False)
+    assert "four_steps was not measured" in found.verdict.text()
 
 
 def test_another_encoder_is_refused(small: Small, tmp_path: Path) -> None:

@@ -73,6 +73,9 @@ def test_fewer_steps_are_held_against_the_most() -> None:
     assert four is not None
     assert four.seconds_per_frame == pytest.approx(1.0 / (400 * HORIZON * 4))
     assert found.at(8) is None
+    assert found.held_against_more(2) == found.rows[1].overall
+    assert found.held_against_more(4) is None, "the largest would be held against itself"
+    assert found.held_against_more(8) is None
 
 
 def test_the_spread_is_the_deviation_between_seeds_on_any_grid() -> None:

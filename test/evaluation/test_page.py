@@ -13,6 +13,7 @@ from evaluations import evaluation
 from wm_core.evaluation import page
 from wm_core.evaluation.bootstrap import Estimate
 from wm_core.evaluation.page import markdown, shown, write
+from wm_core.evaluation.results import Shortened
 
 
 def cells(text: str, row: str) -> list[str]:
@@ -56,6 +57,15 @@ def test_tables_hold_the_numbers_at_their_horizons() -> None:
     assert cells(text, "dim")[2] == shown(found.calibration.shifted[0].overall)
     assert cells(text, "3x3")[4] == shown(found.plan_rank[1].chosen_cm, 1)
     assert cells(text, "64")[1] == shown(found.sampling.rows[-1].error[0], 3)
+
+
+def test_a_horizon_that_the_episodes_are_too_short_for_is_told_with_the_length_that_reaches_it() -> None:
+    assert "as was asked for" not in markdown(evaluation())
+    text = markdown(replace(evaluation(horizon=10), shortened=(Shortened("arm_held_out", "latent error", 20, 10, 49, 30),)))
+    assert "20 ahead" not in text
+    line = next(line for line in text.splitlines() if "as was asked for" in line)
+    for told in ("latent error", "arm_held_out", "20 frames were asked for", "10 is the furthest", "49 rows", "at most 30"):
+        assert told in line
 
 
 def test_a_table_has_as_many_cells_in_every_row() -> None:

@@ -58,6 +58,19 @@ def train_config(**changes: Any) -> TrainConfig:
     return TrainConfig(**sections)
 
 
+SHARED_OUT: dict[str, dict[str, Any]] = {
+    "ddp": {"curriculum": (Stage(0, (4, 8)), Stage(3, (8,), horizon=2))},
+    "muon": {"optimiser": OptimiserConfig("muon", learning_rate=3e-3, warmup_steps=2)},
+    "fsdp": {"strategy": "fsdp"},
+}
+"""Trainings that two processes share, by what they change of the tiny one; fsdp has neither a rollout loss nor Muon."""
+
+
+def shared_out(name: str, steps: int) -> TrainConfig:
+    """One of them; two batches make a step, of one process or of two."""
+    return train_config(steps=steps, batch=4, global_batch=8, checkpoint_every=3, **SHARED_OUT[name])
+
+
 class Synthetic:
     """Batch k of process r is number k * world + r: actions push the latents around; every third clip is unlabelled."""
 

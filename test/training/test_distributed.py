@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_training import make_trainer, train_config
+from small_training import SHARED_OUT, make_trainer, shared_out, train_config
 
 from wm_core.errors import ConfigurationError
 from wm_core.training import metrics_log
@@ -21,12 +21,12 @@ STEPS = 6
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same training alone and by two processes; "resumed" was begun alone and is ended by two."""
+    """The same trainings alone and by two processes; "resumed" was begun alone and is ended by two."""
     root = tmp_path_factory.mktemp("training")
     torch.set_num_threads(1)
-    config = train_config(steps=STEPS, batch=4, global_batch=8, checkpoint_every=3)
-    make_trainer(root / "alone", config).run(progress=False)
-    make_trainer(root / "resumed", config).run(until=3, progress=False)
+    for name in SHARED_OUT:
+        make_trainer(root / "alone" / name, shared_out(name, STEPS)).run(progress=False)
+    make_trainer(root / "resumed", shared_out("fsdp", STEPS)).run(until=3, progress=False)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(HERE / "two_processes.py")]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run([*command, str(root), str(STEPS)], capture_output=True, text=True, timeout=300, env=environment)
@@ -34,14 +34,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("name", ["ddp", "fsdp", "resumed"])
+@pytest.mark.parametrize("name", [*SHARED_OUT, "resumed"])
 def test_two_processes_have_the_loss_curve_of_one(folder: Path, name: str) -> None:
-    one, two = metrics_log.read(folder / "alone"), metrics_log.read(folder / name)
+    alone = folder / "alone" / ("fsdp" if name == "resumed" else name)
+    one, two = metrics_log.read(alone), metrics_log.read(folder / name)
     assert len(one) == len(two) == STEPS
     for line, other in zip(one, two, strict=True):
         assert line.keys() == other.keys()
         assert all(abs(line[key] - other[key]) < 1e-3 for key in line), (line, other)
-    saved, expected = (checkpoint.load(checkpoint.newest(folder / part)) for part in (name, "alone"))
+    assert any("rollout_loss" in line for line in two) == (name == "ddp")
+    saved, expected = (checkpoint.load(checkpoint.newest(part)) for part in (folder / name, alone))
     assert saved.records["training_state"]["ema_updates"] == STEPS
     for key, value in expected.ema.items():
         torch.testing.assert_close(saved.ema[key], value, atol=1e-4, rtol=1e-3)

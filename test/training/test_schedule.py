@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,6 +50,16 @@ def test_a_stage_holds_until_the_next_and_biases_the_objective() -> None:
 def test_a_curriculum_out_of_order_or_longer_than_the_clips_is_refused(stages: tuple[Stage, ...]) -> None:
     with pytest.raises(ConfigurationError):
         train_config(curriculum=stages)
+
+
+@pytest.mark.parametrize("never", [{"inference_fraction": 1.0}, {"kind": "deterministic"}], ids=str)
+@pytest.mark.parametrize("levels", [{"tau_min": 0.3}, {"tau_max": 0.5}, {"tau_power": 2.0}], ids=str)
+def test_signal_levels_of_a_curriculum_that_no_batch_is_drawn_with_are_refused(never: dict[str, Any], levels: dict[str, float]) -> None:
+    stages = (Stage(0, (4,)), Stage(5, (8,), **levels))
+    with pytest.raises(ConfigurationError, match=f"{next(iter(levels))} from step 5.*inference_fraction"):
+        train_config(curriculum=stages, **never)
+    train_config(curriculum=stages)
+    train_config(curriculum=(Stage(0, (4,)), Stage(5, (8,), bootstrap_factor=2.0)), **never)
 
 
 @pytest.mark.parametrize("steps", [3, 128])

@@ -80,6 +80,15 @@ def test_the_graph_is_the_rollout_on_a_pooled_grid_and_after_a_reading_that_is_n
     torch.testing.assert_close(fast.imagine(context, actions, (0,), 1), rollout.imagine(context, actions, (0,), 1), atol=2e-5, rtol=2e-5)
 
 
+def test_the_graph_of_a_deterministic_model_takes_one_step_whatever_k_is_asked_for() -> None:
+    config = small_config(kind="deterministic", **HELD)
+    rollout = rollout_of(config)
+    fast, actions = rollout_of(config, OnnxEngine(Graphs(rollout.network, config))), plans(config, 5, 3)
+    one, four = (fast.imagine(seen(rollout, 4), actions, (3,), steps) for steps in (1, 4))
+    assert torch.equal(one, four)
+    torch.testing.assert_close(four, rollout.imagine(seen(rollout, 4), actions, (3,), 1), atol=2e-5, rtol=2e-5)
+
+
 def test_what_an_engine_cannot_do_torch_does() -> None:
     class Refuses:
         def frames(self, shape: Shape, feed: Feed) -> np.ndarray:

@@ -145,6 +145,29 @@ def test_pooled_grids_and_the_deterministic_model_roll_out() -> None:
 
 
 @torch.no_grad()
+def test_the_deterministic_model_imagines_as_it_was_trained_whatever_k_is_asked_for() -> None:
+    config = small_config(kind="deterministic", single_step="mean", noise_mean=0.5)
+    network, (past, actions), plans = awake(config), seen(4), torch.randn(2, 1, 3, 3)
+    rollout = Rollout(network, config)
+    context = rollout.prefill(past, certain(actions), seed=1)
+    one = rollout.imagine(context, plans, steps=1)
+    for steps in (None, 2, 4, 64):
+        assert torch.equal(rollout.imagine(context, plans, steps=steps), one)
+
+    clean, signal, finest = corrupt(past, torch.zeros_like(past), 0.0, SCHEDULE)
+    frames = torch.cat([clean, torch.zeros_like(past[:, :1])], dim=1)
+    lead = certain(torch.cat([actions[:, :-1], plans[:, 0, :2]], dim=1))
+
+    def last(signal_label: int, step_label: int) -> Tensor:
+        signals, steps = torch.full(frames.shape[:2], signal), torch.full(frames.shape[:2], finest)
+        signals[:, -1], steps[:, -1] = signal_label, step_label
+        return network(frames, signals, steps, lead, causal(5, config.model.context))[:, -1]
+
+    torch.testing.assert_close(one[0, :, 0, 0], last(0, 0), atol=1e-4, rtol=1e-4)
+    assert (last(0, 0) - last(0, 2)).abs().max() > 1e-2, "another label of the step would have told"
+
+
+@torch.no_grad()
 def test_bf16_passes_stay_near_fp32() -> None:
     config = small_config()
     past, actions = seen(5)

@@ -19,6 +19,7 @@ from wm_core.evaluation.held_out import HeldOut, Request
 from wm_core.evaluation.imagined import Draw, recorded
 from wm_core.evaluation.latent_error import LatentError, latent_error
 from wm_core.evaluation.sets import open_encoder, open_set, rate
+from wm_core.training import train_config, world_model_state
 from wm_core.training.overrides import overridden
 from wm_core.training.train import train
 from wm_core.world_model import checkpoint
@@ -26,6 +27,7 @@ from wm_core.world_model.world_model import WorldModel
 
 Say = Callable[[str], None]
 FILE, PAGE = "ablations.json", "ablations.md"
+MAY_DIFFER = tuple(name for name in world_model_state.MAY_DIFFER if name != "steps")
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,12 @@ class AblationsConfig:
 
 @dataclass(frozen=True)
 class Ablation:
-    """One variant, sampled with K = `steps`; seconds of wall time that its training took."""
+    """One variant, sampled with K = `steps`; seconds of wall time that its training took, None where a kill left that unknown."""
 
     name: str
     changes: tuple[str, ...]
     steps: int
-    seconds: float
+    seconds: float | None
     error: LatentError
     actions: ActionResponse
     spread: tuple[float, ...]
@@ -89,7 +91,7 @@ def ablate(path: Path, overrides: Sequence[str], out: Path, say: Say) -> Ablatio
         if clips is None:
             clips = _clips(settings, evaluation.parent, model, say)
         rows += [_row(variant, model, clips, settings, steps, seconds) for steps in _steps(config, model)]
-        say(f"{variant.name}: {seconds:.0f} s of training")
+        say(f"{variant.name}: trained in {_told(seconds)} s")
     result = Ablations(config.steps, tuple(rows))
     (out / FILE).write_text(json.dumps(asdict(result), indent=1, allow_nan=False), encoding="utf-8")
     (out / PAGE).write_text(table(result), encoding="utf-8")
@@ -103,7 +105,7 @@ def table(ablations: Ablations) -> str:
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in ablations.rows:
         errors = [f"{part.value:.3f} ({part.low:.3f} .. {part.high:.3f})" for part in (row.error.ratio[horizon - 1] for horizon in shown)]
-        cells = [row.name, str(row.steps), *errors, f"{row.actions.gain_overall.value:.2f}", f"{row.spread[-1]:.3f}", f"{row.seconds:.0f}"]
+        cells = [row.name, str(row.steps), *errors, f"{row.actions.gain_overall.value:.2f}", f"{row.spread[-1]:.3f}", _told(row.seconds)]
         lines.append(f"| {' | '.join(cells)} |")
     first = ablations.rows[0].error
     where = f"{first.clips} clips of {first.episodes} held-out episodes, {first.context} frames seen"
@@ -111,15 +113,26 @@ def table(ablations: Ablations) -> str:
     return "\n".join(["# Ablations", "", note, "", *lines, ""])
 
 
-def _train(config: AblationsConfig, variant: VariantConfig, beside: Path, folder: Path, say: Say) -> float:
-    """Train the variant if no training of it is there; seconds that it took, as the training's own folder remembers."""
-    clock = folder / "seconds.json"
+def _train(config: AblationsConfig, variant: VariantConfig, beside: Path, folder: Path, say: Say) -> float | None:
+    """Train the variant if no training of it is there; seconds that it took, as the training's own folder remembers.
+
+    None: it was killed on its way or before they were written down. A training of another variant, or of other steps, is refused.
+    """
+    clock, begun = folder / "seconds.json", any(folder.glob("step_*"))
+    changes = [f"run.steps={config.steps}", f"run.checkpoint_every={config.steps}", *config.changes, *variant.changes]
+    if begun:
+        saved, wanted = checkpoint.load(checkpoint.newest(folder)), train_config.read(beside / config.training, changes)
+        world_model_state.require_same(saved, wanted, f"the variant '{variant.name}' in {folder}", MAY_DIFFER)
     if not clock.exists():
-        changes = [f"run.steps={config.steps}", f"run.checkpoint_every={config.steps}", *config.changes, *variant.changes]
-        begin, finished = time.perf_counter(), any(folder.glob("step_*"))  # killed after the last step, before it was written down
-        train(beside / config.training, changes, folder, resume=finished, dry=False, say=say)
-        clock.write_text(json.dumps(time.perf_counter() - begin), encoding="utf-8")
-    return float(json.loads(clock.read_text(encoding="utf-8")))
+        begin = time.perf_counter()
+        train(beside / config.training, changes, folder, resume=begun, dry=False, say=say)
+        clock.write_text(json.dumps(None if begun else time.perf_counter() - begin), encoding="utf-8")
+    seconds: float | None = json.loads(clock.read_text(encoding="utf-8"))
+    return seconds
+
+
+def _told(seconds: float | None) -> str:
+    return "?" if seconds is None else f"{seconds:.0f}"
 
 
 def _clips(settings: EvaluateConfig, beside: Path, model: WorldModel, say: Say) -> HeldOut:
@@ -132,8 +145,8 @@ def _clips(settings: EvaluateConfig, beside: Path, model: WorldModel, say: Say) 
 
 
 def _steps(config: AblationsConfig, model: WorldModel) -> tuple[int, ...]:
-    """A model without noise takes one step to wherever it goes."""
-    return (1,) if model.config.objective.kind == "deterministic" else config.sampling_steps
+    """As asked for; a model without noise takes one step to wherever it goes."""
+    return tuple(dict.fromkeys(model.config.objective.steps_for(steps) for steps in config.sampling_steps))
 
 
 def _row(variant: VariantConfig, model: WorldModel, clips: HeldOut, settings: EvaluateConfig, steps: int, seconds: float) -> Ablation:

@@ -25,7 +25,7 @@ from wm_core.evaluation.imagined import Draw, recorded
 from wm_core.evaluation.kept import keep
 from wm_core.evaluation.latent_error import LatentError, latent_error
 from wm_core.evaluation.plan_rank import PlanRank, rank_plans
-from wm_core.evaluation.results import Evaluation
+from wm_core.evaluation.results import Evaluation, Shortened
 from wm_core.evaluation.sampling_steps import SamplingSteps, sampling_steps
 from wm_core.evaluation.sets import TokenSet, open_encoder, open_set, rate
 from wm_core.evaluation.state_probe import StateErrors, probe_states
@@ -69,7 +69,7 @@ def evaluated(config: EvaluateConfig, beside: Path, place: Path, out: Path, say:
 
 @dataclass
 class _Bench:
-    """What the stages share, and what they leave behind: seconds by stage, and the episodes that were skipped."""
+    """What the stages share, and what they leave behind: seconds by stage, the episodes that were skipped, and short horizons."""
 
     config: EvaluateConfig
     beside: Path
@@ -80,6 +80,7 @@ class _Bench:
     say: Say
     skipped: Skips
     seconds: dict[str, float] = field(default_factory=dict)
+    shortened: list[Shortened] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -104,7 +105,16 @@ class _Bench:
     def clips(self, tokens: TokenSet) -> HeldOut:
         """The clips that errors are measured on."""
         error = self.config.error
-        return tokens.clips(self.request(error.clips, error.context, error.horizon), self.skipped.add)
+        return self.drawn(tokens, self.request(error.clips, error.context, error.horizon), "latent error")
+
+    def drawn(self, tokens: TokenSet, request: Request, measured: str) -> HeldOut:
+        """Clips as asked for, but for a horizon that the episodes are too short for, of which a note is left."""
+        clips, metadata = tokens.clips(request, self.skipped.add), tokens.reader.metadata
+        if clips.horizon < request.horizon:
+            rows = int(np.median(metadata.length[tokens.episodes]))
+            short = Shortened(tokens.reader.name, measured, request.horizon, clips.horizon, request.rows(metadata.fps), rows)
+            self.shortened.append(short)
+        return clips
 
     def encode(self, frames: Tensor) -> Tensor:
         return self.encoder(frames).patches
@@ -150,6 +160,7 @@ def _evaluation(bench: _Bench, place: Path, out: Path) -> Evaluation:
         verdict=_verdict(config, labelled, response, sampling, bands, ranks),
         skipped=bench.skipped.lines(),
         seconds=dict(bench.seconds),
+        shortened=tuple(bench.shortened),
     )
 
 
@@ -188,19 +199,20 @@ def _sampling(bench: _Bench, clips: HeldOut) -> SamplingSteps:
     own = bench.config.sampling
     few = clips.part(slice(own.clips)).until(own.horizon)
     draw = replace(bench.draw, seeds=own.seeds, grid=bench.model.grids[min(own.grid, len(bench.model.grids) - 1)])
-    return sampling_steps(bench.model, few, own.steps, draw, time.perf_counter)
+    objective = bench.model.config.objective
+    return sampling_steps(bench.model, few, {objective.steps_for(count) for count in own.steps}, draw, time.perf_counter)
 
 
 def _calibration(bench: _Bench) -> CalibrationResult | None:
     """Bands from half of the episodes, coverage on the other half and on shifted sets; None where there are too few clips."""
     own, model = bench.config.calibration, bench.model
-    drawn = bench.labelled.clips(bench.request(round(SPARE * 2 * own.clips), own.context, own.horizon), bench.skipped.add)
+    drawn = bench.drawn(bench.labelled, bench.request(round(SPARE * 2 * own.clips), own.context, own.horizon), "calibration")
     one, other = (half[: own.clips] for half in calibration.halves(drawn.episodes, bench.config.seed))
     if min(len(one), len(other)) < calibration.fewest(own.coverage):
         bench.say(f"no bands: {len(drawn)} clips are too few")
         return None
     clips = drawn.part(np.concatenate([one, other]))
-    draw = Draw(own.seeds, own.steps, model.grids[-min(own.grid, len(model.grids))])
+    draw = Draw(own.seeds, model.config.objective.steps_for(own.steps), model.grids[-min(own.grid, len(model.grids))])
     errors = imagined.measure(model, clips, recorded(clips), draw)
     bands, widths = calibration.fit(errors.part(slice(len(one))), draw, clips.context, model.hash, own.coverage)
     test = calibration.covered("held out", bands, errors.part(slice(len(one), None)))
@@ -217,7 +229,7 @@ def _shifted(bench: _Bench, draw: Draw, bands: calibration.Calibration) -> tuple
             bench.say(f"no shifted set {name} under {shifted.root}")
             continue
         tokens = bench.open(SetConfig(root, shifted.description, tool_state=shifted.tool_state))
-        clips = tokens.clips(bench.request(own.shifted_clips, bands.context, len(bands.quantile)), bench.skipped.add)
+        clips = bench.drawn(tokens, bench.request(own.shifted_clips, bands.context, len(bands.quantile)), "calibration")
         found.append(calibration.covered(name, bands, imagined.measure(bench.model, clips, recorded(clips), draw)))
     return tuple(found)
 
@@ -255,14 +267,14 @@ def _verdict(
     ranks: tuple[PlanRank, ...],
 ) -> Verdict:
     ratio = dict(enumerate(labelled.ratio, start=1))
-    four = sampling.at(4)
+    four = sampling.held_against_more(4)
     numbers: dict[str, float | None] = {
         name: ratio[horizon].value if horizon in ratio else None for name, horizon in verdict.HORIZONS.items()
     }
     numbers |= {
         "action_gain": response.gain_overall.value,
         "deviation": response.deviation_overall.value,
-        "four_steps": four.overall.value if four else None,
+        "four_steps": four.value if four else None,
         "coverage": bands.test.overall.value if bands else None,
         "calibration_clips": float(min(bands.calibration.clips, bands.test.clips)) if bands else None,
         "plan_rank": ranks[-1].latent.value if ranks else None,  # on the coarsest grid, the one that plans are made on

@@ -69,7 +69,9 @@ class StepsConfig:
     """Numbers of sampling steps against one another."""
 
     steps: tuple[int, ...] = setting(
-        "numbers of sampling steps K, powers of two; the largest is what others are held against", low=1, high=1024
+        "numbers of sampling steps K, powers of two; the largest is what others are held against; bars.four_steps needs one above 4",
+        low=1,
+        high=1024,
     )
     clips: int = setting("clips", low=4, high=100_000, default=24)
     horizon: int = setting("frames that are imagined", low=1, high=1024, default=10)

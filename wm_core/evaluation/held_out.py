@@ -83,6 +83,10 @@ class Request:
     fps: float
     seed: int
 
+    def rows(self, rate: float) -> int:
+        """Rows that an episode needs for one clip of the whole horizon, recorded at `rate` (Hz)."""
+        return ClipRequest((self.context + self.horizon) / self.fps, self.fps).span(rate)
+
 
 def read(reader: DatasetReader, role: str, request: Request, only: Whole | None = None) -> tuple[HeldOut, list[Skip]]:
     """Clips of a reader of tokens (a CachedReader), and the episodes that could not be read; `only` these episodes.

@@ -11,7 +11,7 @@ from wm_core.evaluation.bootstrap import Estimate
 from wm_core.evaluation.calibration import CalibrationResult
 from wm_core.evaluation.latent_error import LatentError
 from wm_core.evaluation.plan_rank import PlanRank
-from wm_core.evaluation.results import Evaluation
+from wm_core.evaluation.results import Evaluation, Shortened
 from wm_core.evaluation.sampling_steps import SamplingSteps
 from wm_core.evaluation.state_probe import StateErrors
 from wm_core.evaluation.verdict import Rule, Verdict
@@ -33,6 +33,7 @@ def markdown(evaluation: Evaluation) -> str:
     """The page; it names its pictures as `write` calls them."""
     sections = [
         _verdict(evaluation.verdict, evaluation),
+        _shortened(evaluation.shortened),
         _errors(evaluation.labelled, evaluation.unlabelled, evaluation.baseline),
         _actions(evaluation.actions),
         _sampling(evaluation.sampling),
@@ -82,6 +83,16 @@ def _verdict(verdict: Verdict, evaluation: Evaluation) -> list[str]:
         "Numbers in brackets below are 90 % intervals; whole episodes were drawn anew for them.",
         "",
     ]
+
+
+def _shortened(found: Sequence[Shortened]) -> list[str]:
+    lines = [
+        f"**Not measured as far ahead as was asked for** ({one.measured}, {one.dataset}): {one.asked} frames were asked for, "
+        f"{one.reached} is the furthest. {one.asked} need episodes of {one.rows_needed} rows; "
+        f"half of those that there are have at most {one.rows}."
+        for one in found
+    ]
+    return [part for line in lines for part in (line, "")]
 
 
 def _value(rule: Rule) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,8 +41,13 @@ class SamplingSteps:
     def at(self, steps: int) -> StepsRow | None:
         return next((row for row in self.rows if row.steps == steps), None)
 
+    def held_against_more(self, steps: int) -> Estimate | None:
+        """The overall ratio of K = `steps`; None where it was not measured, or is the largest K and so held against itself."""
+        row = self.at(steps)
+        return row.overall if row is not None and any(other.steps > steps for other in self.rows) else None
 
-def sampling_steps(model: Imaginer, clips: HeldOut, steps: Sequence[int], draw: Draw, clock: Callable[[], float]) -> SamplingSteps:
+
+def sampling_steps(model: Imaginer, clips: HeldOut, steps: Collection[int], draw: Draw, clock: Callable[[], float]) -> SamplingSteps:
     """Imagine the same futures with every K of `steps`; `clock` tells seconds."""
     measured: dict[int, tuple[ClipErrors, float]] = {}
     for count in sorted(steps):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import repeat
 
 import torch
 from torch import Tensor
 
-from wm_core.training.clips import LatentClips
 from wm_core.training.token_source import Datasets
 from wm_core.training.train_config import TrainConfig
 from wm_core.training.trainer import Trainer
@@ -21,7 +20,10 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Cost:
-    """Numbers of one process. Memory in bytes: weights with gradient, optimiser and average; and what a backward pass keeps."""
+    """Numbers of one process. Memory in bytes: weights with gradient, optimiser and average; and the most that a backward pass keeps.
+
+    seconds_per_step is a mean: steps take differently long, as they draw their grids, lengths and patterns.
+    """
 
     parameters: int
     weight_bytes: int
@@ -42,10 +44,10 @@ class Cost:
 
 
 class _Kept:
-    """Counts what autograd keeps for the backward pass, each piece of memory once."""
+    """Counts what autograd keeps for one backward pass, each piece of memory once, and none of the weights."""
 
-    def __init__(self) -> None:
-        self.bytes, self._seen = 0, set[int]()
+    def __init__(self, weights: Iterable[Tensor]) -> None:
+        self.bytes, self._seen = 0, {weight.untyped_storage().data_ptr() for weight in weights}
 
     def __call__(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -58,23 +60,39 @@ class _Kept:
 def measure(trainer: Trainer, steps: int = 3) -> Cost:
     """Take `steps` steps with a trainer that is thrown away afterwards; the first one warms up and is not timed.
 
-    The steps are those of the end of the training: with the teacher, the rollout loss and the longest clips it will have.
+    The steps are those of the end of the training, with the teacher and the rollout loss. The first one is of a single batch, the
+    costliest there is: memory is needed for one batch at a time, however many a step has.
     """
-    trainer.step = max(0, trainer.config.run.steps - steps - 1)
-    kept, batches = _Kept(), iter(trainer.source)
-    first, seconds = next(batches), list[float]()
+    config, kept, clips = trainer.config, _Kept(trainer.network.parameters()), next(iter(trainer.source))
+    trainer.step = max(0, config.run.steps - steps - 1)
+    trainer.config = costliest(config, trainer.processes.world)
     with torch.autograd.graph.saved_tensors_hooks(kept, lambda tensor: tensor):
-        trainer.train_step(_again(first, trainer))
+        trainer.train_step(repeat(clips))
+    trainer.config = config
+    begin = time.perf_counter()
     for _ in range(steps):
-        begin = time.perf_counter()
-        trainer.train_step(_again(first, trainer))
-        if trainer.processes.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - begin)
+        trainer.train_step(repeat(clips))
+    if trainer.processes.device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = (time.perf_counter() - begin) / steps
     weights = 4 * sum(parameter.numel() for parameter in trainer.network.parameters())
-    activations = kept.bytes // trainer.config.accumulation(trainer.processes.world)
-    shape = tuple(first.latents.shape)
-    return Cost(parameters(trainer.network), 5 * weights, activations, min(seconds), shape, trainer.config.run.steps)
+    return Cost(parameters(trainer.network), 5 * weights, kept.bytes, seconds, tuple(clips.latents.shape), config.run.steps)
+
+
+def costliest(config: TrainConfig, processes: int) -> TrainConfig:
+    """The training whose steps have one batch each, as large as any: the finest grid, the longest clips, the pattern of inference.
+
+    That pattern shows every frame twice, committed and noised.
+    """
+    longest = max(max(stage.frames) for stage in config.curriculum)
+    last = replace(config.curriculum[-1], from_step=0, frames=(longest,), tau_min=None, tau_max=None, tau_power=None)
+    return replace(
+        config,
+        model=replace(config.model, grids=config.model.grids[:1]),
+        objective=replace(config.objective, inference_fraction=1.0),
+        run=replace(config.run, global_batch=config.run.batch * processes),
+        curriculum=(last,),
+    )
 
 
 def describe(config: TrainConfig, datasets: Datasets) -> list[str]:
@@ -89,7 +107,3 @@ def describe(config: TrainConfig, datasets: Datasets) -> list[str]:
     lines.append(f"clips: {clip.frames} frames at {clip.fps:g} Hz, {clip.seconds:g} s; {config.run.global_batch} a step")
     lines.append(f"latents to encode: {datasets.plan().text()}")
     return lines
-
-
-def _again(clips: LatentClips, trainer: Trainer) -> Any:
-    return islice(iter(lambda: clips, None), trainer.config.accumulation(trainer.processes.world))

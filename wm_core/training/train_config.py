@@ -69,9 +69,9 @@ class Stage:
     from_step: int = setting("first step of the stage", low=0, high=100_000_000)
     frames: tuple[int, ...] = setting("lengths that clips are cut to, drawn anew for every batch", low=2, high=4096)
     horizon: int = setting("frames that the rollout loss imagines; 0: no such loss", low=0, high=256, default=0)
-    tau_min: float | None = setting("lower end of the signal level's draw", low=0.0, high=1.0, default=None)
-    tau_max: float | None = setting("upper end of the signal level's draw", low=0.0, high=1.0, default=None)
-    tau_power: float | None = setting("bias of the draw toward clean", low=0.1, high=20.0, default=None)
+    tau_min: float | None = setting("lower end of the signal level's draw in forcing batches", low=0.0, high=1.0, default=None)
+    tau_max: float | None = setting("upper end of the signal level's draw in forcing batches", low=0.0, high=1.0, default=None)
+    tau_power: float | None = setting("bias of that draw toward clean", low=0.1, high=20.0, default=None)
     bootstrap_factor: float = setting("times as many frames learn a coarse step", low=0.0, high=100.0, default=1.0)
 
     def __post_init__(self) -> None:
@@ -129,6 +129,8 @@ class TrainConfig:
         if longest > self.data.clip.frames:
             allowed = f"at most data.clip's {self.data.clip.frames}"
             raise ConfigurationError("the curriculum asks for clips longer than are read", got=f"{longest} frames", allowed=allowed)
+        if self.objective.resolved().inference_fraction >= 1.0:
+            _require_no_levels(self.curriculum)
         finest = self.model.finest_steps
         if any(steps > finest or steps & (steps - 1) for steps in self.rollout_steps):
             allowed = f"powers of two, 1 .. {finest}"
@@ -155,6 +157,19 @@ class TrainConfig:
                 mend="change run.global_batch or run.batch",
             )
         return count
+
+
+def _require_no_levels(curriculum: Sequence[Stage]) -> None:
+    """Where every batch has the pattern of inference, none is drawn as these settings of a stage say."""
+    names = ("tau_min", "tau_max", "tau_power")
+    given = [f"{name} from step {stage.from_step}" for stage in curriculum for name in names if getattr(stage, name) is not None]
+    if given:
+        raise ConfigurationError(
+            "no batch is drawn with the signal levels of the curriculum",
+            got=", ".join(given),
+            allowed="objective.kind: shortcut with objective.inference_fraction below 1",
+            mend="leave them out (objective.inference_tau_power is what the pattern of inference is drawn with), or have other batches too",
+        )
 
 
 def read(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:

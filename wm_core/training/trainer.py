@@ -51,7 +51,7 @@ class Trainer:
         start: checkpoint.Checkpoint | None = None,
     ) -> None:
         self.config, self.source, self.statistics, self.processes = config, source, dict(statistics), processes
-        self.step, self._accumulation = 0, config.accumulation(processes.world)
+        self.step = 0
         torch.manual_seed(config.run.seed)
         self.network = Transformer(config.model)
         self.average = Ema(self.network, config.objective.ema_decay)
@@ -105,12 +105,13 @@ class Trainer:
         optimiser.set_learning_rate(self._optimisers, rate)
         self._optimisers.zero_grad()
         terms, ids = dict[str, Tensor](), list[str]()
-        for turn in range(self._accumulation):
+        batches_of_step = self.config.accumulation(self.processes.world)
+        for turn in range(batches_of_step):
             clips = next(batches)
             ids += clips.ids
-            with gradient_sync(self._student, wanted=turn == self._accumulation - 1):
-                loss = self._loss(clips, turn)
-                (loss.total / self._accumulation).backward()
+            with gradient_sync(self._student, wanted=turn == batches_of_step - 1):
+                loss = self._loss(clips, self.step * batches_of_step + turn)
+                (loss.total / batches_of_step).backward()
             for name, value in loss.terms.items():
                 terms[name] = terms[name] + value if name in terms else value
         gradient = whole(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimiser.clip))
@@ -128,8 +129,8 @@ class Trainer:
         world_model_state.save(self._saving, self.network, self.average, self._optimisers, progress, self.processes)
 
     def _loss(self, clips: LatentClips, turn: int) -> Loss:
-        number = (self.step * self._accumulation + turn) * self.processes.world + self.processes.rank
-        generator = generator_of(self.config.run.seed, number, self.processes.device)
+        """Of the batch that is number `turn` of this process."""
+        generator = generator_of(self.config.run.seed, turn * self.processes.world + self.processes.rank, self.processes.device)
         stage, config = stage_at(self.step, self.config), world_model_at(self.step, self.config)
         frames = stage.frames[int(torch.randint(0, len(stage.frames), (), generator=generator, device=generator.device))]
         clips = clips.to(self.processes.device).cut(frames)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -125,16 +125,18 @@ def begin(start: Checkpoint, network: nn.Module, average: Ema) -> None:
     average.updates = LONG
 
 
-def require_same(saved: Checkpoint, config: TrainConfig) -> None:
-    """Refuse to resume a training as another one; only what does not change what is learned may differ."""
+def require_same(
+    saved: Checkpoint, config: TrainConfig, what: str = "the training to resume", may_differ: Sequence[str] = MAY_DIFFER
+) -> None:
+    """Refuse to take a training for another one; only what does not change what is learned may differ, of config.run."""
     earlier = configuration.build(TrainConfig, saved.records.get(CONFIG, {}), f"the checkpoint's {CONFIG}.json")
-    settled = replace(earlier, run=replace(earlier.run, **{name: getattr(config.run, name) for name in MAY_DIFFER}))
+    settled = replace(earlier, run=replace(earlier.run, **{name: getattr(config.run, name) for name in may_differ}))
     if settled == config:
         return
     got, allowed = _apart(settled, config)
     mend = "restore the values, or train in a new directory"
     raise TrainingError(
-        "the training to resume was configured otherwise",
+        f"{what} was configured otherwise",
         got=got or "another curriculum or other data.sources",
         allowed=allowed,
         mend=mend,

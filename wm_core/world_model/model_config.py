@@ -101,6 +101,10 @@ class ObjectiveConfig:
             return self
         return replace(self, sampling_steps=1, single_step="draw", context_noise=0.0, noise_mean=0.0, noise_std=0.0, inference_fraction=1.0)
 
+    def steps_for(self, asked: int | None) -> int:
+        """K where `asked` is wanted (None: its own); the deterministic model learned one step and the labels of no other."""
+        return 1 if self.kind == "deterministic" else asked or self.sampling_steps
+
 
 @dataclass(frozen=True)
 class WorldModelConfig:

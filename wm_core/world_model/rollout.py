@@ -136,13 +136,15 @@ class Rollout:
     ) -> Tensor:
         """The frames (seeds, G, N, H, P, D) that actions (G, N, H, A) lead into; actions[:, :, 0] is applied after the last context frame.
 
-        `steps` is K (default: the configuration's); known (G, N, H) bool says which actions are (default: all). The context stays as
-        it is. Several seeds are several draws of the future; their spread is the model's uncertainty.
+        `steps` is K (default: the configuration's); a deterministic model takes one whatever is asked for. known (G, N, H) bool says which
+        actions are (default: all). The context stays as it is. Several seeds are several draws of the future; their spread is the model's
+        uncertainty.
         """
         streams, samples, horizon = self._check_actions(context, actions, known)
         known = torch.ones(actions.shape[:3], dtype=torch.bool, device=actions.device) if known is None else known
+        steps = self.objective.steps_for(steps)
         if self._engine is not None and streams == 1 and bool(known.all()):
-            return self._by_engine(self._engine, context, actions[0].float(), seeds, steps or self.objective.sampling_steps)
+            return self._by_engine(self._engine, context, actions[0].float(), seeds, steps)
         count = samples * len(seeds)
         actions = actions.float().repeat(1, len(seeds), 1, 1).flatten(0, 1)  # streams x (seeds x samples)
         lead = self._lead(context, actions, known.repeat(1, len(seeds), 1).flatten(0, 1))
@@ -221,7 +223,7 @@ class Rollout:
         before: Tensor,
         lead: _Lead,
         position: int,
-        steps: int | None,
+        steps: int,
     ) -> Tensor:
         """Sample the frame number `position`; its first pass commits the frame before it, if that was imagined too."""
         last = lead.part(slice(-1, None))
@@ -233,7 +235,7 @@ class Rollout:
             latents, labels = [before, latent], [committed, (signal, step)]
             return self._pass(memory, context.grid, before, latents, labels, lead, position - 1, stays=1)
 
-        return sample(network, noise, steps or self.objective.sampling_steps, self.schedule)
+        return sample(network, noise, steps, self.schedule)
 
     def _pass(
         self,

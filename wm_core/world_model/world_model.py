@@ -124,7 +124,7 @@ class WorldModel:
 
     def measured_ranges(self, contexts: list[Context], actions: list[Tensor], steps: int) -> Ranges:
         """How large the numbers in the layers become while actions (N, H, A) are followed from contexts of one stream on one grid."""
-        shape = Shape(actions[0].shape[1], steps, contexts[0].grid)
+        shape = Shape(actions[0].shape[1], self.config.objective.steps_for(steps), contexts[0].grid)
         told = zip(contexts, actions, strict=True)
         feeds = [feed for context, chosen in told for feed in self._rollout.feeds(context, self._actions(chosen).float(), (0,))]
         return measured_ranges(self.network, self.config, shape, feeds)
