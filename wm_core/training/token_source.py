@@ -55,7 +55,7 @@ class Datasets:
 
 
 def open_encoder(config: DataConfig, beside: Path, device: torch.device) -> PatchEncoder:
-    """The encoder of a configuration: a folder, whose relative path begins at `beside`, or a published name."""
+    """The encoder of a configuration: a path, relative to `beside`, or a published name."""
     folder = beside / Path(config.encoder).expanduser()
     return PatchEncoder(load_encoder(str(folder) if folder.exists() else config.encoder, device))
 

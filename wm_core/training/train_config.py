@@ -35,7 +35,7 @@ class DataConfig:
     """Where clips come from and what they look like."""
 
     sources: tuple[SourceConfig, ...] = setting("the datasets; each has root, description, labelled and weight, and may have tool_state")
-    encoder: str = setting("the frozen encoder that turns pictures into latents: a name or the path of its weights")
+    encoder: str = setting("the frozen encoder that turns pictures into latents: a name, or the path of a YAML, a folder or an ONNX file")
     cache: str = setting("directory under which the latents of whole datasets are kept")
     clip: ClipRequest = setting("how long a clip is, and its rate")
     cache_bits: int = setting("bits of one kept number, 8 or 16", low=8, high=16, default=8)
