@@ -11,6 +11,7 @@ from typing import Any
 
 from wm_core import configuration
 from wm_core.configuration import setting
+from wm_core.data.augment import AugmentConfig
 from wm_core.data.clip import ClipRequest, Preprocessing
 from wm_core.data.mixture import MixtureConfig
 from wm_core.device import DEVICES
@@ -43,6 +44,7 @@ class DataConfig:
     statistics_batches: int = setting("batches from which the normalisation is measured", low=1, high=100_000, default=64)
     preprocessing: Preprocessing = setting("the size that pictures are brought to", default=Preprocessing())
     mixture: MixtureConfig = setting("how the datasets are mixed", default=MixtureConfig())
+    augmentation: AugmentConfig = setting("pictures of training changed in colour and place", default=AugmentConfig())
 
 
 @dataclass(frozen=True)
