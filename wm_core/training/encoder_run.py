@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -38,6 +38,8 @@ def run_decoder(
 ) -> Decoder:
     """Train what the YAML at `config` describes on the tokens of `encoder` (as `load_encoder` takes it) into the folder `out`."""
     training = overridden(configuration.read(DecoderTraining, config), overrides)
+    if training.lpips_weights:
+        training = replace(training, lpips_weights=str(config.parent / Path(training.lpips_weights).expanduser()))
     frozen = require_network(load_encoder(encoder, device), "training a decoder")
     decoder = train_decoder(training, frozen, _loaded(source, say), _Progress(training.steps, say))
     save_decoder(out, decoder)
