@@ -20,7 +20,7 @@ from wm_core.planning.model_evaluator import ModelEvaluator, Seen
 from wm_core.planning.planner_config import PlannerConfig
 from wm_core.robot.rotation import Array
 from wm_core.vision.decoder import Decoder, load_decoder
-from wm_core.vision.encoder import Encoder, FrozenEncoder
+from wm_core.vision.encoder import Encoder
 from wm_core.vision.load import load_encoder
 from wm_core.world_model.world_model import WorldModel, directory
 from wm_ros.rollout_client import RolloutEvaluator, RolloutServers
@@ -42,7 +42,7 @@ class Imagination:
     close: Callable[[], None]
 
 
-def open_encoder(config: ControllerConfig) -> FrozenEncoder:
+def open_encoder(config: ControllerConfig) -> Encoder:
     """The encoder of goal pictures."""
     return load_encoder(
         config.encoder or str(shipped.model("encoder")), device.torch_device(config.device), device.PRECISIONS[config.precision]

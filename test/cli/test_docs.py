@@ -87,7 +87,7 @@ def test_wm_takes_the_command(command: str) -> None:
 
 def test_there_are_commands_to_check() -> None:
     verbs = {line.split()[0] for line in commands()}
-    trained = {"embedded", "collect", "dataset", "train-encoder", "train-decoder", "train", "evaluate", "ablations"}
+    trained = {"embedded", "collect", "dataset", "train-encoder", "train-decoder", "export-encoder", "train", "evaluate", "ablations"}
     assert verbs == trained | {"finetune", "demo", "plan", "exec", "shell", "ros2"}
 
 

@@ -1,4 +1,4 @@
-"""Protects that augmentation is one draw per clip: what stood still still stands still, what had one colour still has one."""
+"""Protects that augmentation is one draw per episode: what stood still still stands still, what had one colour still has one."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ def test_all_frames_of_a_clip_are_changed_alike(seed: int) -> None:
     assert np.all(changed == changed[:1])
 
 
+@given(st.integers(0, 10_000))
+def test_a_frame_is_changed_in_the_same_way_whichever_others_are_read_with_it(seed: int) -> None:
+    frames = np.random.default_rng(seed).integers(0, 256, (6, 3, 24, 32), dtype=np.uint8)
+    change = draw(STRONG, np.random.default_rng(seed))
+    assert np.array_equal(change.apply(frames)[2:4], change.apply(frames[2:4]))
+
+
 def test_different_clips_are_changed_differently() -> None:
     frames = still(0)
     assert len({draw(STRONG, np.random.default_rng(seed)).apply(frames).tobytes() for seed in range(20)}) == 20
@@ -31,7 +38,7 @@ def test_different_clips_are_changed_differently() -> None:
 
 def test_nothing_asked_is_nothing_done() -> None:
     frames = still(1)
-    assert np.array_equal(draw(AugmentConfig(), np.random.default_rng(0)).apply(frames), frames)
+    assert np.array_equal(draw(AugmentConfig(1, 0.0, 0.0, 0.0, 0.0, 0.0), np.random.default_rng(0)).apply(frames), frames)
 
 
 def test_grey_stays_grey_when_hue_and_saturation_change() -> None:
@@ -44,7 +51,7 @@ def test_brightness_and_contrast_do_what_their_names_say() -> None:
     frames = np.zeros((1, 3, 2, 2), dtype=np.uint8)
     frames[..., 0], frames[..., 1] = 60, 100
     assert np.array_equal(np.unique(Augmentation(brightness=1.5).apply(frames)), [90, 150])
-    assert np.array_equal(np.unique(Augmentation(contrast=0.5).apply(frames)), [70, 90])
+    assert np.array_equal(np.unique(Augmentation(contrast=0.5).apply(frames)), [94, 114])
 
 
 def test_a_crop_shows_the_window_it_names() -> None:

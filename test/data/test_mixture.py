@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from noise_datasets import FPS, Made
 
-from wm_core.data.augment import AugmentConfig
 from wm_core.data.clip import ClipRequest, Preprocessing
 from wm_core.data.errors import DatasetError
 from wm_core.data.loader import Batch, ClipStream
@@ -79,8 +78,7 @@ def test_unlabelled_sources_have_no_actions_even_where_the_data_has_some(sources
 
 def test_resuming_goes_on_with_exactly_the_next_clip(sources: list[Source]) -> None:
     def stream(workers: int = 0) -> ClipStream:
-        augmentation = AugmentConfig(brightness=0.3, crop=0.2)
-        return ClipStream(Mixture(sources, REQUEST, MixtureConfig(unlabelled_per_labelled=2.0), augmentation), 3, workers)
+        return ClipStream(Mixture(sources, REQUEST, MixtureConfig(unlabelled_per_labelled=2.0)), 3, workers)
 
     whole = list(islice(stream(), 10))
     first = stream(workers=2)

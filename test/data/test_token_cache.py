@@ -17,6 +17,8 @@ from hypothesis.extra import numpy as hn
 from noise_datasets import FPS, Made
 
 from wm_core.data import quantised
+from wm_core.data.augment import AugmentConfig
+from wm_core.data.augmented_reader import AugmentedReader
 from wm_core.data.clip import ClipRequest, Preprocessing
 from wm_core.data.errors import CacheError, EpisodeError
 from wm_core.data.mixture import Mixture, MixtureConfig, Source
@@ -116,6 +118,29 @@ def test_a_cache_made_otherwise_is_refused(tmp_path: Path, encoder: Means, prepr
     with pytest.raises(CacheError, match=named):
         TokenCache(tmp_path / "cache", encoder, preprocessing, bits)
     assert folder_for(tmp_path, encoder, preprocessing, bits) != folder_for(tmp_path, Means(), SIZE, 8)
+
+
+def test_changed_pictures_have_a_cache_of_their_own(tmp_path: Path) -> None:
+    TokenCache(tmp_path / "cache", Means(), SIZE)
+    with pytest.raises(CacheError, match="augmentation None; allowed: augmentation copy 1"):
+        TokenCache(tmp_path / "cache", Means(), SIZE, augmentation="copy 1")
+    TokenCache(tmp_path / "other", Means(), SIZE, augmentation="copy 1")
+    with pytest.raises(CacheError, match="augmentation copy 1; allowed: augmentation None"):
+        TokenCache(tmp_path / "other", Means(), SIZE)
+    folders = {folder_for(tmp_path, Means(), SIZE, augmentation=one) for one in ("", "copy 1", "copy 2")}
+    assert len(folders) == 3
+
+
+def test_an_augmented_reader_changes_all_frames_of_an_episode_alike_and_each_copy_otherwise(reader: DatasetReader) -> None:
+    strong = AugmentConfig(3, brightness=0.3, saturation=0.5, hue=0.3, crop=0.2)
+    rows = np.arange(20)
+    shown = {copy: AugmentedReader(reader, strong, copy) for copy in (1, 2)}
+    seen = {copy: one.frames(0, rows, "left") for copy, one in shown.items()}
+    assert np.array_equal(shown[1].frames(0, rows[5:9], "left"), seen[1][5:9])
+    assert np.array_equal(AugmentedReader(reader, replace(strong, copies=1), 1).frames(0, rows, "left"), seen[1])
+    assert not np.array_equal(seen[1], seen[2])
+    assert not np.array_equal(seen[1], reader.frames(0, rows, "left"))
+    assert not np.array_equal(AugmentedReader(reader, replace(strong, seed=1), 1).frames(0, rows, "left"), seen[1])
 
 
 def test_a_reader_that_prepares_pictures_otherwise_is_refused(plain: Made, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from wm_core.vision.embedded import MomentNetwork, save_embedded
 from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.onnx_encoder import export_onnx
 from wm_core.vision.preprocessing import Preprocessing
 from wm_ros.images import compressed_message, compressed_picture, image_message
 from wm_ros.latents import LatentError, latent_message, latents
@@ -40,14 +41,17 @@ def tokens(encoder: FrozenEncoder, picture: np.ndarray) -> torch.Tensor:
     return encoder(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]).patches[0]
 
 
-@pytest.mark.parametrize("transport", ["raw", "compressed"])
+@pytest.mark.parametrize(("transport", "exported"), [("raw", False), ("compressed", False), ("raw", True)])
 def test_latents_are_what_the_encoder_sees(
-    transport: str, encoder: tuple[Path, FrozenEncoder], new_system: Callable[[], ArmSystem]
+    transport: str, exported: bool, encoder: tuple[Path, FrozenEncoder], new_system: Callable[[], ArmSystem], tmp_path: Path
 ) -> None:
-    folder, made = encoder
+    source, made = encoder
+    if exported:
+        source = tmp_path / "encoder.onnx"
+        export_onnx(made, source)
     system = new_system()
     heard: list[LatentFrame] = system.observer.hear(LatentFrame, "/latents")
-    system.start("encoder", encoder=str(folder), transport=transport)
+    system.start("encoder", encoder=str(source), transport=transport)
     kind, topic = (Image, "/image_raw") if transport == "raw" else (CompressedImage, "/image_raw/compressed")
     send = system.observer.sender(kind, topic)
     stamp = Time(sec=12, nanosec=34)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from wm_core.data.episode import Episode
 from wm_core.data.lerobot_writer import DatasetWriter, Layout, VideoSettings
 from wm_core.errors import CheckpointError, ConfigurationError
 from wm_core.simulation.sim_config import SimConfig
-from wm_core.training import metrics_log
+from wm_core.training import metrics_log, train_config
 from wm_core.training.errors import TrainingError
+from wm_core.training.token_source import Datasets, open_datasets, open_encoder
 from wm_core.training.train import train
 from wm_core.vision.embedded import MomentNetwork, save_embedded
 from wm_core.vision.encoder import FrozenEncoder
@@ -143,6 +145,26 @@ def test_a_cache_is_filled_once(run: Train, laboratory: Path) -> None:
     said = run("run.steps=2", resume=True)
     assert any("0 videos" in line for line in said)
     assert {path: path.stat().st_mtime_ns for path in (laboratory / "tokens").rglob("*.tokens")} == files
+
+
+def test_augmented_copies_give_other_tokens_and_off_gives_what_was_there(laboratory: Path) -> None:
+    def opened(*changes: str) -> Datasets:
+        own = train_config.read(laboratory / "train.yaml", ["data.cache=changed", *changes]).data
+        return open_datasets(own, laboratory, open_encoder(own, laboratory, torch.device("cpu")))
+
+    plain, off = opened(), opened("data.augmentation.brightness=0.5")
+    on = opened("data.augmentation.copies=2", "data.augmentation.brightness=0.5")
+    assert on.plan().frames - off.plan().frames == 72, "both copies are in the plan"
+    for datasets in (plain, off, on):
+        datasets.fill(lambda plan: None)
+    assert len(list((laboratory / "changed").rglob("*.tokens"))) == 12
+    assert plain.hash() == off.hash() != on.hash()
+    first, same, changed = (list(islice(one.source(64), 2)) for one in (plain, off, on))
+    assert all(torch.equal(a.latents, b.latents) for a, b in zip(first, same, strict=True))
+    known = torch.cat([batch.latents for batch in first]).flatten(1)
+    shown = torch.cat([batch.latents for batch in changed]).flatten(1)
+    new = (torch.cdist(shown, known).min(dim=1).values > 1e-3).float().mean()
+    assert 0.45 < new < 0.9, "two of three clips come from a changed copy"
 
 
 def test_another_encoder_is_refused_to_go_on_with(run: Train, laboratory: Path) -> None:

@@ -1,12 +1,18 @@
-"""Protects exported encoders: onnxruntime gives torch's tokens to 1e-3 for any batch, under the same hash; other files are refused."""
+"""Protects exported encoders: onnxruntime gives torch's tokens to 1e-3 for any batch, under the same hash; other files are refused.
+
+And that `wm export-encoder` makes one which stands in for the encoder it came from, wherever an encoder is named.
+"""
 
 import onnx
 import pytest
 import timm
 import torch
 
+from wm_core.cli.main import main
 from wm_core.errors import VisionError
-from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.embedded import save_embedded
+from wm_core.vision.encoder import FrozenEncoder, require_network, require_same
+from wm_core.vision.load import load_encoder
 from wm_core.vision.onnx_encoder import OnnxEncoder, export_onnx
 from wm_core.vision.preprocessing import Preprocessing
 from wm_core.vision.timm_encoder import TimmBackbone
@@ -71,4 +77,57 @@ def test_a_graph_that_does_not_hold_for_other_pictures_is_not_left_there(tmp_pat
     monkeypatch.setattr(encoder.backbone, "forward", depends)
     with pytest.raises(VisionError, match=r"cannot be exported: its tokens differ; got: [01]\."):
         export_onnx(encoder, tmp_path / "encoder.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def file(tmp_path, encoder, network, capsys):
+    """What the verb made of an embedded encoder."""
+    save_embedded(tmp_path / "encoder", encoder, network, {})
+    assert main(["export-encoder", str(tmp_path / "encoder"), "--out", str(tmp_path / "made" / "encoder.onnx")]) == 0
+    assert f"tiny {encoder.weight_hash[:12]}" in capsys.readouterr().out
+    return tmp_path / "made" / "encoder.onnx"
+
+
+def test_what_the_verb_writes_stands_in_for_the_encoder(file, encoder, frames):
+    loaded = load_encoder(str(file), CPU)
+    assert_equal_tokens(encoder, loaded, frames)
+    require_same(loaded, encoder.weight_hash, "a checkpoint")
+    with pytest.raises(VisionError, match=r"an export needs the network itself; got: tiny as an exported file"):
+        require_network(loaded, "an export")
+    with pytest.raises(VisionError, match=r"computes in float32; got: torch\.bfloat16; .*mend: set precision: fp32"):
+        load_encoder(str(file), CPU, torch.bfloat16)
+
+
+def other_weights(model):
+    raw = bytearray(model.graph.initializer[0].raw_data)
+    raw[0] ^= 1
+    model.graph.initializer[0].raw_data = bytes(raw)
+
+
+def other_name(model):
+    next(prop for prop in model.metadata_props if prop.key == "name").value = "tinier"
+
+
+def other_preprocessing(model):
+    prop = next(prop for prop in model.metadata_props if prop.key == "preprocessing")
+    prop.value = prop.value.replace("exact", "crop")
+
+
+def second_seal(model):
+    model.metadata_props.add(key="note", value="mine")
+
+
+@pytest.mark.parametrize("change", [other_weights, other_name, other_preprocessing, second_seal])
+def test_a_file_that_was_changed_is_refused(file, change):
+    model = onnx.load(file)
+    change(model)
+    onnx.save(model, file)
+    with pytest.raises(VisionError, match=r"changed after its export; .*mend: export it again"):
+        load_encoder(str(file), CPU)
+
+
+def test_only_a_file_that_can_be_recognised_is_written(tmp_path, encoder):
+    with pytest.raises(VisionError, match=r"known by its ending; got: .*encoder\.bin; allowed: \*\.onnx"):
+        export_onnx(encoder, tmp_path / "encoder.bin")
     assert not list(tmp_path.iterdir())

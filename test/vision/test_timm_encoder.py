@@ -105,6 +105,25 @@ def test_an_unknown_name_is_answered_with_the_nearest(load):
         load("dinov3_vitb61")
 
 
+def test_a_yaml_leads_to_weights_beside_it_and_says_size_and_fit(tmp_path, monkeypatch):
+    model = timm.create_model("vit_small_patch16_dinov3", num_classes=0, img_size=64, **TINY)
+    monkeypatch.setattr("wm_core.vision.timm_encoder._create", lambda config, name, architecture: model)
+    save_file(model.state_dict(), tmp_path / "own.safetensors")
+    (tmp_path / "own.yaml").write_text("{name: dinov3_vits16, weights: own.safetensors, size: 64, fit: crop}")
+    encoder = load_encoder(str(tmp_path / "own.yaml"), CPU)
+    assert (encoder.name, encoder.preprocessing.size, encoder.preprocessing.fit) == ("dinov3_vits16", 64, "crop")
+    wide = torch.randint(0, 256, (1, 3, 64, 128), dtype=torch.uint8)
+    torch.testing.assert_close(encoder(wide).patches, encoder(wide[..., 32:96]).patches)
+    (tmp_path / "own.yaml").write_text("{name: dinov3_vits16, weights: none.safetensors, size: 64, fit: crop}")
+    with pytest.raises(VisionError, match=rf"does not exist; got: {tmp_path}/none\.safetensors"):
+        load_encoder(str(tmp_path / "own.yaml"), CPU)
+
+
+def test_bare_weights_are_answered_with_the_yaml_that_names_them(saved):
+    with pytest.raises(VisionError, match=r"unknown encoder; .*a YAML such as config/encoder_dinov3\.yaml.* mend: .*named in a YAML"):
+        load_encoder(saved(tiny("vit_small_patch16_dinov3", 64)), CPU)
+
+
 def test_every_name_is_one_that_timm_has_weights_for():
     known = timm.list_pretrained("vit*dino*")
     assert set(MODELS.values()) <= set(known)

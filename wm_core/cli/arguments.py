@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from wm_core.training.dataset_frames import FrameSource
 
 OVERRIDES = "settings in place of the file's, e.g. {}; dots lead into sections"
+ENCODER = (
+    "encoder: a published name such as dinov3_vitb16, a YAML such as encoder_dinov3.yaml, the directory of an embedded one, or an ONNX file"
+)
 
 
 def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
@@ -50,7 +53,7 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     from wm_core.cli.shipped import model
 
     parser.add_argument("--model", type=Path, default=model("world_model"), help="world model: a checkpoint (default: the embedded one)")
-    parser.add_argument("--encoder", default=str(model("encoder")), help="its encoder: a folder or a name (default: the embedded one)")
+    parser.add_argument("--encoder", default=str(model("encoder")), help=f"{ENCODER} (default: the embedded one)")
 
 
 def config_of(chosen: argparse.Namespace) -> Path:

@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wm_core.cli.arguments import add_config, add_overrides, add_pictures, config_of, pictures_of
+from wm_core.cli.arguments import ENCODER, add_config, add_overrides, add_pictures, config_of, pictures_of
 
 
 def add(verbs: Any) -> None:
     """The verb's arguments."""
     parser = verbs.add_parser("train-decoder", help="train a decoder that makes pictures of an encoder's tokens, for looking")
     add_config(parser, "decoder.yaml", "the decoder and its training")
-    parser.add_argument("--encoder", required=True, help="directory of an embedded encoder, or a published name such as dinov3_vitb16")
+    parser.add_argument("--encoder", required=True, help=ENCODER)
     add_pictures(parser)
     parser.add_argument("--out", type=Path, required=True, help="directory of the decoder")
     add_overrides(parser, "steps=500")

@@ -1,8 +1,8 @@
-"""Augmentation that is the same for every frame of a clip: one draw of colours and of a crop, or a world would flicker and jump."""
+"""Augmentation that is the same for every frame of an episode: one draw of colours and of a crop, or a world would flicker and jump."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -11,19 +11,25 @@ from numpy.typing import NDArray
 from wm_core.configuration import setting
 
 Frames = NDArray[np.uint8]
-LUMA = np.array([0.299, 0.587, 0.114])
+GREY = 127.5  # about which contrast changes: the same for every frame, whichever are read together
 YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Largest changes; 0 everywhere leaves the pictures as they are."""
+    """How many changed copies of every episode there are, and the largest changes; 0 leaves the pictures as they are."""
 
-    brightness: float = setting("Colours are multiplied by 1 plus or minus up to this", low=0.0, high=0.9, default=0.0)
-    contrast: float = setting("Contrast is multiplied by 1 plus or minus up to this", low=0.0, high=0.9, default=0.0)
-    saturation: float = setting("Saturation is multiplied by 1 plus or minus up to this", low=0.0, high=0.9, default=0.0)
-    hue: float = setting("Hue is turned by up to this either way", unit="rad", low=0.0, high=3.2, default=0.0)
-    crop: float = setting("Up to this share of height and width is cut off, the rest enlarged", low=0.0, high=0.5, default=0.0)
+    copies: int = setting("Changed copies of every episode beside the recorded one; 0: none", low=0, high=64, default=0)
+    brightness: float = setting("Colours are multiplied by 1 plus or minus up to this", low=0.0, high=0.9, default=0.2)
+    contrast: float = setting("Contrast is multiplied by 1 plus or minus up to this", low=0.0, high=0.9, default=0.2)
+    saturation: float = setting("Saturation is multiplied by 1 plus or minus up to this", low=0.0, high=0.9, default=0.2)
+    hue: float = setting("Hue is turned by up to this either way", unit="rad", low=0.0, high=3.2, default=0.1)
+    crop: float = setting("Up to this share of height and width is cut off, the rest enlarged", low=0.0, high=0.5, default=0.05)
+    seed: int = setting("What every draw comes from", low=0, high=2**31 - 1, default=0)
+
+    def describe(self, copy: int) -> str:
+        """A line that differs whenever the pictures of this copy would; how many others there are does not change it."""
+        return f"copy {copy} of {replace(self, copies=0)}"
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Augmentation:
         return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2))
 
     def _recoloured(self, frames: Frames) -> Frames:
-        """One affine map of the colours: hue and saturation about grey, contrast about the mean of the clip, brightness."""
+        """One affine map of the colours: hue and saturation about grey, contrast about middle grey, brightness."""
         if (self.brightness, self.contrast, self.saturation, self.hue) == (1.0, 1.0, 1.0, 0.0):
             return frames
         cos, sin = np.cos(self.hue), np.sin(self.hue)
@@ -61,15 +67,14 @@ class Augmentation:
             [[1.0, 0.0, 0.0], [0.0, self.saturation * cos, -self.saturation * sin], [0.0, self.saturation * sin, self.saturation * cos]]
         )
         colours = np.linalg.inv(YIQ) @ turn @ YIQ
-        mean = float(LUMA @ frames.mean(axis=(0, 2, 3)))
         matrix = (self.brightness * self.contrast * colours).astype(np.float32)
-        offset = np.float32(self.brightness * (1.0 - self.contrast) * mean)
+        offset = np.float32(self.brightness * (1.0 - self.contrast) * GREY)
         pixels = np.einsum("ij,tjhw->tihw", matrix, frames.astype(np.float32)) + offset
         return np.clip(pixels + 0.5, 0.0, 255.0).astype(np.uint8)
 
 
 def draw(config: AugmentConfig, generator: np.random.Generator) -> Augmentation:
-    """One clip's augmentation."""
+    """The augmentation of one episode."""
     brightness, contrast, saturation, turn = generator.uniform(-1.0, 1.0, 4)
     cut = generator.uniform(0.0, config.crop)
     top, left = generator.uniform(0.0, 1.0, 2) * cut

@@ -13,8 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wm_core.configuration import setting
-from wm_core.data import augment
-from wm_core.data.augment import AugmentConfig
 from wm_core.data.clip import Clip, ClipRequest
 from wm_core.data.errors import DatasetError, EpisodeError
 from wm_core.data.reader import DatasetReader
@@ -60,16 +58,8 @@ class Drawn:
 class Mixture:
     """Clips 0, 1, 2, ... without end; from the training episodes, or from the held-out ones."""
 
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        request: ClipRequest,
-        config: MixtureConfig,
-        augmentation: AugmentConfig | None = None,
-        evaluation: bool = False,
-    ) -> None:
+    def __init__(self, sources: Sequence[Source], request: ClipRequest, config: MixtureConfig, evaluation: bool = False) -> None:
         self.sources, self.request, self.config = tuple(sources), request, config
-        self._augmentation = augmentation
         self._order = order(shares(self.sources, config.unlabelled_per_labelled))
         self._rank = np.array([int(np.sum(self._order[:place] == source)) for place, source in enumerate(self._order)])
         self._counts = np.bincount(self._order, minlength=len(self.sources))
@@ -92,19 +82,10 @@ class Mixture:
             except EpisodeError as error:
                 skipped.append(Skip(str(self.sources[source].reader.root), episode, str(error)))
                 continue
-            return Drawn(
-                self._finished(clip, self.sources[source].labelled, generator), source, self.sources[source].labelled, tuple(skipped)
-            )
+            labelled = self.sources[source].labelled
+            return Drawn(clip if labelled else _hidden(clip), source, labelled, tuple(skipped))
         name = self.sources[source].reader.name
         raise DatasetError(f"{ATTEMPTS} clips of {name} in a row could not be read", got=skipped[-1].reason, mend="inspect the dataset")
-
-    def _finished(self, clip: Clip, labelled: bool, generator: np.random.Generator) -> Clip:
-        frames, acts, mask = clip.frames, clip.actions, clip.action_mask
-        if self._augmentation is not None:
-            frames = augment.draw(self._augmentation, generator).apply(frames)
-        if not labelled:
-            acts, mask = np.zeros_like(acts), np.zeros_like(mask)
-        return replace(clip, frames=frames, actions=acts, action_mask=mask)
 
 
 class _Pool:
@@ -145,6 +126,11 @@ class _Pool:
             except EpisodeError:
                 scenes[episode] = int(episode)
         return scenes
+
+
+def _hidden(clip: Clip) -> Clip:
+    """The clip without its actions."""
+    return replace(clip, actions=np.zeros_like(clip.actions), action_mask=np.zeros_like(clip.action_mask))
 
 
 def _pick(ends: NDArray[np.int64], generator: np.random.Generator) -> tuple[int, int]:

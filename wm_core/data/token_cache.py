@@ -1,7 +1,8 @@
 """Tokens of whole datasets kept on disk, so that a frozen encoder sees every picture once.
 
-A cache belongs to one encoder (by the hash of its weights), one preprocessing and one number of bits, and refuses every other. Any number
-of processes may fill it at once: each file is written aside and moved into place, so the worst they do to one another is work twice.
+A cache belongs to one encoder (by the hash of its weights), one preprocessing, one augmentation or none, and one number of bits, and
+refuses every other. Any number of processes may fill it at once: each file is written aside and moved into place, so the worst they do to
+one another is work twice.
 """
 
 from __future__ import annotations
@@ -61,16 +62,22 @@ class Plan:
     def text(self) -> str:
         return f"{self.episodes} videos, {self.frames} frames, {self.bytes / 1e9:.2f} GB to write, {self.free / 1e9:.2f} GB free"
 
+    def require_room(self) -> None:
+        """Refuse to begin what the disk cannot hold."""
+        if self.bytes > self.free:
+            mend = "make room, choose 8 bits, fewer augmented copies or a smaller grid, or place the cache elsewhere"
+            raise CacheError("the tokens do not fit on the disk", got=self.text(), mend=mend)
+
 
 class TokenCache:
-    """A folder of tokens. Made when it is not there; opened when it is of the same encoder, preprocessing and bits."""
+    """A folder of tokens. Made when it is not there; opened when it is of the same encoder, preprocessing, augmentation and bits."""
 
-    def __init__(self, folder: Path, encoder: Encoder, preprocessing: Preprocessing, bits: int = 8) -> None:
+    def __init__(self, folder: Path, encoder: Encoder, preprocessing: Preprocessing, bits: int = 8, augmentation: str = "") -> None:
         if bits not in quantised.TYPES:
             raise CacheError("tokens cannot be kept in that many bits", got=bits, allowed="8 or 16")
         self.folder, self.bits = folder, bits
         self._encoder, self._preprocessing = encoder, preprocessing
-        self._claim(_describe(encoder, preprocessing, bits))
+        self._claim(_describe(encoder, preprocessing, bits, augmentation))
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies in worker processes read; they have no use for the encoder."""
@@ -88,9 +95,7 @@ class TokenCache:
         """Encode what is missing; `announce` is told the cost before the first picture is read. Returns what could not be read."""
         plan = self.plan(readers)
         announce(plan)
-        if plan.bytes > plan.free:
-            mend = "make room, choose 8 bits or a smaller grid, or place the cache elsewhere"
-            raise CacheError("the tokens do not fit on the disk", got=plan.text(), mend=mend)
+        plan.require_room()
         skipped = []
         for reader in readers:
             self._compare(reader)
@@ -154,10 +159,10 @@ class TokenCache:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CacheError("the token cache cannot be opened", got=f"{path}: {error}") from error
-        differing = [key for key in wanted if found.get(key) != wanted[key]]
+        differing = [key for key in wanted | found if found.get(key) != wanted.get(key)]
         if differing:
             got = ", ".join(f"{key} {found.get(key)}" for key in differing)
-            allowed = ", ".join(f"{key} {wanted[key]}" for key in differing)
+            allowed = ", ".join(f"{key} {wanted.get(key)}" for key in differing)
             raise CacheError(f"the token cache at {self.folder} was made otherwise", got=got, allowed=allowed, mend="use another folder")
 
 
@@ -173,13 +178,14 @@ class CachedReader(DatasetReader):
         return self._cache.tokens(self, episode, rows, role)
 
 
-def folder_for(root: Path, encoder: Encoder, preprocessing: Preprocessing, bits: int = 8) -> Path:
-    """A folder under `root` that no other encoder, preprocessing or number of bits would get."""
-    key = blake2b(json.dumps(_describe(encoder, preprocessing, bits), sort_keys=True).encode(), digest_size=6).hexdigest()
+def folder_for(root: Path, encoder: Encoder, preprocessing: Preprocessing, bits: int = 8, augmentation: str = "") -> Path:
+    """A folder under `root` that no other encoder, preprocessing, augmentation or number of bits would get."""
+    key = blake2b(json.dumps(_describe(encoder, preprocessing, bits, augmentation), sort_keys=True).encode(), digest_size=6).hexdigest()
     return root / f"{encoder.name.replace('/', '-')}-{key}"
 
 
-def _describe(encoder: Encoder, preprocessing: Preprocessing, bits: int) -> dict[str, Any]:
+def _describe(encoder: Encoder, preprocessing: Preprocessing, bits: int, augmentation: str) -> dict[str, Any]:
+    told = {"augmentation": augmentation} if augmentation else {}
     return {
         "format": 1,
         "encoder": encoder.name,
@@ -188,4 +194,5 @@ def _describe(encoder: Encoder, preprocessing: Preprocessing, bits: int) -> dict
         "dim": encoder.dim,
         "preprocessing": preprocessing.describe(),
         "bits": bits,
+        **told,
     }

@@ -149,7 +149,9 @@ def _steps(config: AblationsConfig, model: WorldModel) -> tuple[int, ...]:
     return tuple(dict.fromkeys(model.config.objective.steps_for(steps) for steps in config.sampling_steps))
 
 
-def _row(variant: VariantConfig, model: WorldModel, clips: HeldOut, settings: EvaluateConfig, steps: int, seconds: float) -> Ablation:
+def _row(
+    variant: VariantConfig, model: WorldModel, clips: HeldOut, settings: EvaluateConfig, steps: int, seconds: float | None
+) -> Ablation:
     seeds = 1 if model.config.objective.kind == "deterministic" else settings.error.seeds
     draw = Draw(seeds, steps, model.grids[0])
     errors = imagined.measure(model, clips, recorded(clips), draw)

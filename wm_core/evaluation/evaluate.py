@@ -32,7 +32,7 @@ from wm_core.evaluation.state_probe import StateErrors, probe_states
 from wm_core.evaluation.strip import write_strips
 from wm_core.evaluation.verdict import Verdict
 from wm_core.training.overrides import overridden
-from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.encoder import Encoder
 from wm_core.world_model import checkpoint as checkpoints
 from wm_core.world_model.transformer import parameters
 from wm_core.world_model.world_model import WorldModel, directory
@@ -74,7 +74,7 @@ class _Bench:
     config: EvaluateConfig
     beside: Path
     model: WorldModel
-    encoder: FrozenEncoder
+    encoder: Encoder
     labelled: TokenSet
     fps: float
     say: Say

@@ -41,7 +41,7 @@ class EvaluationData:
     """Where held-out clips come from."""
 
     labelled: SetConfig = setting("held-out episodes with known actions")
-    encoder: str = setting("the frozen encoder of the checkpoint: a name or the path of its weights")
+    encoder: str = setting("the frozen encoder of the checkpoint: a name, or the path of a YAML, a folder or an ONNX file")
     cache: str = setting("directory under which the latents of whole datasets are kept")
     fps: float = setting("frames per second of a clip; 0: as the checkpoint was trained", unit="Hz", low=0.0, high=240.0, default=0.0)
     unlabelled: SetConfig = setting("held-out episodes without; empty: the labelled ones with every action hidden", default=SetConfig())

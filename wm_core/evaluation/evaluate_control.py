@@ -28,7 +28,7 @@ from wm_core.robot.robot_config import read_robot
 from wm_core.simulation import arm
 from wm_core.simulation.embedded_arm import EmbeddedArm
 from wm_core.simulation.sim_config import SimConfig
-from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.encoder import Encoder
 from wm_core.vision.load import load_encoder
 from wm_core.world_model.engine_config import EngineConfig
 from wm_core.world_model.world_model import WorldModel
@@ -83,7 +83,7 @@ class Bench:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.encoder: FrozenEncoder = load_encoder(setup.encoder, torch.device("cpu"))
+        self.encoder: Encoder = load_encoder(setup.encoder, torch.device("cpu"))
         self.model = WorldModel.open(setup.model, engine=setup.engine)
         self.step = checked(step_of(self.model), setup.config.tasks.rate)
         self._guard = configuration.read(GuardConfig, setup.shipped / "safety_guard.yaml")

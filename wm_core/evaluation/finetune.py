@@ -31,7 +31,7 @@ from wm_core.training.errors import TrainingError
 from wm_core.training.forgetting import Measured, Watch
 from wm_core.training.token_source import PatchEncoder, open_datasets
 from wm_core.training.trainer import Trainer
-from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.encoder import Encoder
 from wm_core.world_model import byte_ranges, checkpoint
 from wm_core.world_model.checkpoint import MANIFEST, Checkpoint, Provenance
 from wm_core.world_model.world_model import WorldModel, directory
@@ -68,7 +68,7 @@ class Tuning:
     out: Path
     place: Path
     start: Checkpoint
-    encoder: FrozenEncoder
+    encoder: Encoder
     evaluations: dict[str, tuple[EvaluateConfig, ...]]
     held: dict[str, tuple[Held, ...]]
     trainer: Trainer

@@ -19,7 +19,7 @@ from wm_core.evaluation.held_out import HeldOut, Request, Whole
 from wm_core.evaluation.sets import Say, TokenSet, open_set
 from wm_core.training.errors import TrainingError
 from wm_core.training.train_config import DataConfig, RunConfig, SourceConfig, TrainConfig
-from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.encoder import Encoder
 from wm_core.world_model.checkpoint import Checkpoint
 
 RECORD = "train_config"
@@ -117,13 +117,13 @@ def _evaluation(config: FinetuneConfig, preprocessing: Preprocessing, one: Tunin
 
 
 def opened(
-    sets: tuple[EvaluateConfig, ...], beside: Path, encoder: FrozenEncoder, seed: int, skipped: Callable[[Skip], None], say: Say
+    sets: tuple[EvaluateConfig, ...], beside: Path, encoder: Encoder, seed: int, skipped: Callable[[Skip], None], say: Say
 ) -> tuple[Held, ...]:
     """The sets of one kind."""
     return tuple(_held(one, beside, encoder, seed, skipped, say) for one in sets)
 
 
-def _held(one: EvaluateConfig, beside: Path, encoder: FrozenEncoder, seed: int, skipped: Callable[[Skip], None], say: Say) -> Held:
+def _held(one: EvaluateConfig, beside: Path, encoder: Encoder, seed: int, skipped: Callable[[Skip], None], say: Say) -> Held:
     tokens = open_set(one.data, one.data.labelled, beside, encoder, skipped, say)
     shuffled = np.random.default_rng([19, seed]).permutation(tokens.episodes)
     half = len(shuffled) // 2

@@ -19,7 +19,7 @@ from wm_core.evaluation.errors import EvaluationError
 from wm_core.evaluation.evaluate_config import EvaluationData, SetConfig
 from wm_core.evaluation.held_out import HeldOut, Request, Whole, read
 from wm_core.training.token_source import PatchEncoder
-from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.encoder import Encoder
 from wm_core.vision.load import load_encoder
 from wm_core.world_model.world_model import WorldModel
 
@@ -44,8 +44,8 @@ class TokenSet:
         return clips if self.tool_state else replace(clips, state=None)
 
 
-def open_encoder(data: EvaluationData, beside: Path) -> FrozenEncoder:
-    """A published name, or a folder that lies relative to the configuration."""
+def open_encoder(data: EvaluationData, beside: Path) -> Encoder:
+    """A published name, or a path that lies relative to the configuration."""
     folder = beside / Path(data.encoder).expanduser()
     return load_encoder(str(folder) if folder.exists() else data.encoder, torch.device("cpu"))
 
@@ -58,9 +58,7 @@ def rate(data: EvaluationData, model: WorldModel) -> float:
     return fps
 
 
-def open_set(
-    data: EvaluationData, one: SetConfig, beside: Path, encoder: FrozenEncoder, skipped: Callable[[Skip], None], say: Say
-) -> TokenSet:
+def open_set(data: EvaluationData, one: SetConfig, beside: Path, encoder: Encoder, skipped: Callable[[Skip], None], say: Say) -> TokenSet:
     """The dataset whose relative paths begin at `beside`, with what its cache lacked encoded now, after `say` was told what that costs.
 
     `skipped` is told of every episode that contradicts itself or cannot be read.

@@ -16,7 +16,7 @@ from wm_core.data.reader import DatasetReader
 from wm_core.errors import VisionError
 from wm_core.evaluation.held_out import HeldOut
 from wm_core.vision.decoder import Decoder, load_decoder
-from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.encoder import Encoder
 
 Pictures = NDArray[np.uint8]
 SHOWN = 10
@@ -31,7 +31,7 @@ class StripConfig:
 
 
 def write_strips(
-    config: StripConfig, beside: Path, encoder: FrozenEncoder, clips: HeldOut, reader: DatasetReader, imagined: Tensor, out: Path
+    config: StripConfig, beside: Path, encoder: Encoder, clips: HeldOut, reader: DatasetReader, imagined: Tensor, out: Path
 ) -> tuple[str, ...]:
     """Strips of some held-out clips of `reader` into the folder `out`; imagined frames (B, H, P, D), raw, of one sample each.
 

@@ -26,7 +26,7 @@ class ControllerConfig:
     """Everything of the node mpc_controller but how plans are searched for, which is in a file of its own."""
 
     world_model: str = setting("Folder of the world model's checkpoint; empty: the embedded one that ships")
-    encoder: str = setting("Encoder of goal pictures, a published name or a folder; empty: the embedded one that ships")
+    encoder: str = setting("Encoder of goal pictures, as encoder.yaml takes it; empty: the embedded one that ships")
     decoder: str = setting("Folder of a decoder that draws what is imagined; empty: the embedded one for the embedded model, else none")
     goals: str = setting("Folder of the goal library; empty: wm_ros/goals where this user's data is kept")
     planner: str = setting("How plans are searched for, a file beside this one")

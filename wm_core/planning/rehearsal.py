@@ -16,7 +16,7 @@ from wm_core.planning.schedule import Ticks
 from wm_core.planning.search import Clock
 from wm_core.planning.sight import Sight, Source
 from wm_core.robot.robot_config import Robot
-from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.encoder import Encoder
 
 TIMES = 3
 
@@ -24,7 +24,7 @@ TIMES = 3
 def rehearse(
     drafter: Drafter,
     evaluators: Callable[[Goal], SeeingEvaluator],
-    encoder: FrozenEncoder,
+    encoder: Encoder,
     robot: Robot,
     config: ControllerConfig,
     say: Callable[[str], None],

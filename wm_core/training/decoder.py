@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from wm_core.training.decoder_config import DecoderTraining
 from wm_core.training.frame_batch import Frames, checked, draw, spaced
 from wm_core.vision.decoder import Decoder
 from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.lpips import Lpips, load_lpips
 
 SAMPLE = 512  # frames from which the spread of the latents is taken
 
@@ -22,6 +24,7 @@ def train_decoder(
     config: DecoderTraining, encoder: FrozenEncoder, frames: Frames, report: Callable[[int, float], None] = lambda step, loss: None
 ) -> Decoder:
     """Train on frames (E, T, H, W, 3) uint8 of any size that the encoder takes; `report` gets the step and its loss."""
+    lpips = load_lpips(Path(config.lpips_weights).expanduser(), encoder.device) if config.lpips_weights else None
     torch.manual_seed(config.seed)
     decoder = Decoder(config.network, encoder.grid, encoder.dim, encoder.weight_hash).to(encoder.device)
     _measure(decoder, encoder, spaced(checked(frames), SAMPLE), config.batch)
@@ -30,7 +33,7 @@ def train_decoder(
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / config.steps))
         generator = torch.Generator().manual_seed((config.seed << 32) + step)
-        loss = decoder_loss(config, decoder, encoder, draw(frames, config.batch, generator), generator)
+        loss = decoder_loss(config, decoder, encoder, draw(frames, config.batch, generator), generator, lpips)
         if not torch.isfinite(loss):
             raise VisionError(
                 "the loss is not finite", got=f"{loss.item()} at step {step}", mend="lower learning_rate in the decoder's YAML"
@@ -43,8 +46,18 @@ def train_decoder(
     return decoder.eval().requires_grad_(False)
 
 
-def decoder_loss(config: DecoderTraining, decoder: Decoder, encoder: FrozenEncoder, frames: Tensor, generator: torch.Generator) -> Tensor:
-    """|x' - x|^2 + perceptual_weight |(encoder(x') - encoder(x)) / std|^2, means over everything, for frames (B, 3, H, W) uint8."""
+def decoder_loss(
+    config: DecoderTraining,
+    decoder: Decoder,
+    encoder: FrozenEncoder,
+    frames: Tensor,
+    generator: torch.Generator,
+    lpips: Lpips | None = None,
+) -> Tensor:
+    """|x' - x|^2 + perceptual_weight |(encoder(x') - encoder(x)) / std|^2 + lpips_strength lpips(x', x), means over everything.
+
+    x are frames (B, 3, H, W) uint8 on a scale of 0 .. 1, and x' what the decoder makes of their tokens.
+    """
     patches = encoder(frames).patches
     noise = torch.randn(patches.shape, generator=generator).to(patches.device)
     rebuilt = decoder(patches + config.latent_noise * decoder.std * noise)
@@ -53,6 +66,8 @@ def decoder_loss(config: DecoderTraining, decoder: Decoder, encoder: FrozenEncod
     if config.perceptual_weight > 0.0:
         seen = encoder.encode_pixels(255.0 * _resized(rebuilt, encoder.preprocessing.size)).patches
         loss = loss + config.perceptual_weight * ((seen - patches) / decoder.std).square().mean()
+    if lpips is not None:
+        loss = loss + config.lpips_strength * lpips(rebuilt, target).mean()
     return loss
 
 

@@ -19,3 +19,5 @@ class DecoderTraining:
     steps: int = setting("Optimiser steps", low=1, high=10_000_000)
     batch: int = setting("Frames per step", low=1, high=65_536)
     learning_rate: float = setting("Largest learning rate; it falls to zero along a cosine", low=0.0, high=1.0)
+    lpips_weights: str = setting("Safetensors file of LPIPS on VGG16, for a second perceptual term; empty: no such term", default="")
+    lpips_strength: float = setting("Weight of that term", low=0.0, high=100.0, default=0.1)

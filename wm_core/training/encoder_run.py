@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from wm_core.training.encoder_config import read_training
 from wm_core.training.frame_batch import Frames
 from wm_core.training.overrides import overridden
 from wm_core.vision.decoder import Decoder, save_decoder
-from wm_core.vision.encoder import FrozenEncoder
+from wm_core.vision.encoder import FrozenEncoder, require_network
 from wm_core.vision.load import load_encoder
 
 EVERY = 100
@@ -36,9 +36,11 @@ def run_encoder(config: Path, overrides: Sequence[str], source: FrameSource, out
 def run_decoder(
     config: Path, overrides: Sequence[str], encoder: str, source: FrameSource, out: Path, device: torch.device, say: Say
 ) -> Decoder:
-    """Train what the YAML at `config` describes on the tokens of `encoder` (a folder or a published name) into the folder `out`."""
+    """Train what the YAML at `config` describes on the tokens of `encoder` (as `load_encoder` takes it) into the folder `out`."""
     training = overridden(configuration.read(DecoderTraining, config), overrides)
-    frozen = load_encoder(encoder, device)
+    if training.lpips_weights:
+        training = replace(training, lpips_weights=str(config.parent / Path(training.lpips_weights).expanduser()))
+    frozen = require_network(load_encoder(encoder, device), "training a decoder")
     decoder = train_decoder(training, frozen, _loaded(source, say), _Progress(training.steps, say))
     save_decoder(out, decoder)
     say(f"decoder of {frozen.name} {frozen.weight_hash[:12]} at {out}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from wm_core import configuration
+from wm_core.data.augmented_reader import AugmentedReader
 from wm_core.data.clip import ClipRequest
 from wm_core.data.dataset_config import DatasetConfig
 from wm_core.data.loader import Batch, ClipStream
@@ -29,15 +30,28 @@ NAMED = 5  # episodes that a line names of those that it counts
 
 
 @dataclass(frozen=True)
-class Datasets:
-    """The readers of all sources and the cache of their latents, nothing encoded yet."""
+class Copy:
+    """All sources, their pictures as recorded or changed by an augmentation, and the cache of their latents."""
 
-    config: DataConfig
     readers: tuple[DatasetReader, ...]
     cache: TokenCache
 
+
+@dataclass(frozen=True)
+class Datasets:
+    """The readers of all sources and the caches of their latents, nothing encoded yet; the first copy is as recorded."""
+
+    config: DataConfig
+    copies: tuple[Copy, ...]
+
+    @property
+    def readers(self) -> tuple[DatasetReader, ...]:
+        return self.copies[0].readers
+
     def plan(self) -> Plan:
-        return self.cache.plan(list(self.readers))
+        plans = [copy.cache.plan(list(copy.readers)) for copy in self.copies]
+        episodes, frames, size = (sum(getattr(plan, name) for plan in plans) for name in ("episodes", "frames", "bytes"))
+        return Plan(episodes, frames, size, plans[0].free)
 
     def left_out(self) -> list[str]:
         """What no clip can come from, as far as is known before anything is opened."""
@@ -45,27 +59,36 @@ class Datasets:
 
     def fill(self, announce: Callable[[Plan], None], skipped: Callable[[Skip], None]) -> None:
         """Encode what is missing; `skipped` is told of what could not be read."""
-        for skip in self.cache.fill(list(self.readers), announce):
-            skipped(skip)
+        plan = self.plan()
+        announce(plan)
+        plan.require_room()
+        for copy in self.copies:
+            for skip in copy.cache.fill(list(copy.readers), lambda part: None):
+                skipped(skip)
 
     def source(self, batch: int, skipped: Callable[[Skip], None], rank: int = 0, world: int = 1, evaluation: bool = False) -> TokenSource:
-        """Clips of the training episodes, or of the held-out ones; `skipped` is told of episodes that give none, again and again."""
-        given = zip(self.readers, self.config.sources, strict=True)
-        sources = [Source(CachedReader(reader, self.cache), one.labelled, one.weight) for reader, one in given]
+        """Clips of the training episodes, each from any copy, or of the held-out ones as they were recorded.
+
+        `skipped` is told of episodes that give none, again and again.
+        """
+        copies = self.copies[:1] if evaluation else self.copies
+        given = [(reader, copy.cache, one) for copy in copies for reader, one in zip(copy.readers, self.config.sources, strict=True)]
+        sources = [Source(CachedReader(reader, cache), one.labelled, one.weight) for reader, cache, one in given]
         mixture = Mixture(sources, self.config.clip, self.config.mixture, evaluation=evaluation)
         stream = ClipStream(mixture, batch, self.config.workers, rank, world)
-        names = tuple(reader.name for reader in self.readers)
-        return TokenSource(stream, names, tuple(one.tool_state and one.labelled for one in self.config.sources), skipped)
+        names = tuple(reader.name for reader, _, _ in given)
+        return TokenSource(stream, names, tuple(one.tool_state and one.labelled for _, _, one in given), skipped)
 
     def hash(self) -> str:
         """Of what the data are: which datasets, and every draw from them."""
         fingerprints = [f"{reader.name} {reader.metadata.fingerprint} {dict(reader.config.cameras)}" for reader in self.readers]
-        text = "\n".join([*fingerprints, str(self.config.clip), str(self.config.mixture)])
+        augmented = [str(self.config.augmentation)] if self.config.augmentation.copies else []
+        text = "\n".join([*fingerprints, str(self.config.clip), str(self.config.mixture), *augmented])
         return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def open_encoder(config: DataConfig, beside: Path, device: torch.device) -> PatchEncoder:
-    """The encoder of a configuration: a folder, whose relative path begins at `beside`, or a published name."""
+    """The encoder of a configuration: a path, relative to `beside`, or a published name."""
     folder = beside / Path(config.encoder).expanduser()
     return PatchEncoder(load_encoder(str(folder) if folder.exists() else config.encoder, device))
 
@@ -76,9 +99,16 @@ def open_datasets(config: DataConfig, beside: Path, encoder: Encoder) -> Dataset
     for one in config.sources:
         description = configuration.read(DatasetConfig, beside / one.description)
         readers.append(DatasetReader(beside / Path(one.root).expanduser(), description, config.preprocessing))
+    return Datasets(config, tuple(_copy(config, beside, encoder, readers, number) for number in range(config.augmentation.copies + 1)))
+
+
+def _copy(config: DataConfig, beside: Path, encoder: Encoder, readers: Sequence[DatasetReader], number: int) -> Copy:
+    """Copy 0 is as recorded."""
+    augmentation = config.augmentation.describe(number) if number else ""
+    shown = tuple(AugmentedReader(reader, config.augmentation, number) if number else reader for reader in readers)
     root = beside / Path(config.cache).expanduser()
-    folder = folder_for(root, encoder, config.preprocessing, config.cache_bits)
-    return Datasets(config, tuple(readers), TokenCache(folder, encoder, config.preprocessing, config.cache_bits))
+    folder = folder_for(root, encoder, config.preprocessing, config.cache_bits, augmentation)
+    return Copy(shown, TokenCache(folder, encoder, config.preprocessing, config.cache_bits, augmentation))
 
 
 def _left_out(reader: DatasetReader, clip: ClipRequest) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from wm_core import configuration
 from wm_core.configuration import setting
+from wm_core.data.augment import AugmentConfig
 from wm_core.data.clip import ClipRequest, Preprocessing
 from wm_core.data.mixture import MixtureConfig
 from wm_core.device import DEVICES
@@ -35,7 +36,7 @@ class DataConfig:
     """Where clips come from and what they look like."""
 
     sources: tuple[SourceConfig, ...] = setting("the datasets; each has root, description, labelled and weight, and may have tool_state")
-    encoder: str = setting("the frozen encoder that turns pictures into latents: a name or the path of its weights")
+    encoder: str = setting("the frozen encoder that turns pictures into latents: a name, or the path of a YAML, a folder or an ONNX file")
     cache: str = setting("directory under which the latents of whole datasets are kept")
     clip: ClipRequest = setting("how long a clip is, and its rate")
     cache_bits: int = setting("bits of one kept number, 8 or 16", low=8, high=16, default=8)
@@ -43,6 +44,7 @@ class DataConfig:
     statistics_batches: int = setting("batches from which the normalisation is measured", low=1, high=100_000, default=64)
     preprocessing: Preprocessing = setting("the size that pictures are brought to", default=Preprocessing())
     mixture: MixtureConfig = setting("how the datasets are mixed", default=MixtureConfig())
+    augmentation: AugmentConfig = setting("pictures of training changed in colour and place", default=AugmentConfig())
 
 
 @dataclass(frozen=True)

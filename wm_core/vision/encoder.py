@@ -34,7 +34,11 @@ class Encoder(Protocol):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How a frame becomes the square that the grid lies over."""
+        """What it does to frames before it looks at them."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tokens come out."""
 
     def __call__(self, frames: Tensor) -> Tokens:
         """Frames (B, 3, H, W) uint8 RGB -> tokens float32, patches (B, P, D) and CLS (B, D), without gradient."""
@@ -97,3 +101,15 @@ def require_same(encoder: Encoder, weight_hash: str, wanted_by: str) -> None:
             allowed=f"the encoder with hash {weight_hash[:12]}",
             mend=f"load that encoder, or make {wanted_by} again with this one",
         )
+
+
+def require_network(encoder: Encoder, wanted_by: str) -> FrozenEncoder:
+    """Refuse an exported encoder where `wanted_by` reaches into the network itself."""
+    if not isinstance(encoder, FrozenEncoder):
+        raise VisionError(
+            f"{wanted_by} needs the network itself",
+            got=f"{encoder.name} as an exported file",
+            allowed="a published name, a YAML, the folder of an embedded encoder",
+            mend="give the encoder that the file was exported from: both have the same hash",
+        )
+    return encoder

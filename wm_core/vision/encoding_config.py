@@ -15,7 +15,8 @@ class EncodingConfig:
     """Which encoder, on what."""
 
     encoder: str = setting(
-        "The encoder: a published name such as dinov3_vitb16, or the folder of an embedded one; empty: the embedded one that ships"
+        "The encoder: a published name such as dinov3_vitb16, a YAML such as encoder_dinov3.yaml, the folder of an embedded one, "
+        "or an ONNX file of `wm export-encoder`; empty: the embedded one that ships"
     )
     transport: str = setting("Which image topic is heard", choices=("raw", "compressed"))
     device: str = setting("Where the encoder runs; auto: a GPU where there is one", choices=DEVICES)

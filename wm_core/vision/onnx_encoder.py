@@ -1,7 +1,11 @@
-"""Encoders as ONNX files, run by onnxruntime where there is no torch model, with the hash of the encoder they were made from."""
+"""Encoders as ONNX files, run by onnxruntime, with the hash of the encoder they were made from.
+
+A file carries the hash of its own bytes too, so that one that was damaged or changed does not pass for that encoder.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from dataclasses import asdict
@@ -20,7 +24,8 @@ from wm_core.vision.tokens import Grid, Tokens
 
 OPSET = 18
 TOLERANCE = 1e-3
-KEYS = ("name", "weight_hash", "grid", "dim", "preprocessing")
+SEAL = "sha256"
+KEYS = ("name", "weight_hash", "grid", "dim", "preprocessing", SEAL)
 
 
 class _Graph(nn.Module):
@@ -39,6 +44,9 @@ def export_onnx(encoder: FrozenEncoder, path: Path) -> None:
     """Write `encoder`, which must be float32, as one ONNX file for any batch size; a file that gives other tokens is not left there."""
     if encoder.precision != torch.float32:
         raise VisionError("only a float32 encoder is exported", got=encoder.precision, allowed="torch.float32", mend="load it as float32")
+    if path.suffix != ".onnx":
+        raise VisionError("an exported encoder is known by its ending", got=path, allowed="*.onnx", mend="name the file so")
+    path.parent.mkdir(parents=True, exist_ok=True)
     _trace(encoder, path)
     model = onnx.load(path)
     described = {
@@ -49,8 +57,15 @@ def export_onnx(encoder: FrozenEncoder, path: Path) -> None:
         "preprocessing": json.dumps(asdict(encoder.preprocessing)),
     }
     onnx.helper.set_model_props(model, described)
-    onnx.save(model, path)
+    content = model.SerializeToString()
+    path.write_bytes(content + _seal(content))
     _compare(encoder, path)
+
+
+def _seal(content: bytes) -> bytes:
+    """What stands behind the `content` of a file: its hash, as an entry of the metadata. One protobuf message behind another adds to it."""
+    entry = onnx.StringStringEntryProto(key=SEAL, value=hashlib.sha256(content).hexdigest())
+    return onnx.ModelProto(metadata_props=[entry]).SerializeToString()
 
 
 def _trace(encoder: FrozenEncoder, path: Path) -> None:
@@ -86,16 +101,22 @@ class OnnxEncoder:
     """An exported encoder, run by onnxruntime; same name, hash and tokens (to 1e-3) as the one it was made from."""
 
     def __init__(self, path: Path, provider: str = "CPUExecutionProvider", threads: int = 1) -> None:
-        self._session = _session(path, provider, threads)
+        _require(provider)
+        content = _bytes(path)
+        self._session = _session(path, content, provider, threads)
         known = self._session.get_modelmeta().custom_metadata_map
         if missing := [key for key in KEYS if key not in known]:
             raise VisionError(
                 "the ONNX file is not an exported encoder", got=f"{path} without {', '.join(missing)}", mend="export it again"
             )
+        body = content[: -len(_seal(b""))]
+        if content != body + _seal(body):
+            raise VisionError("the ONNX file was changed after its export", got=path, mend="export it again, or copy it again")
         self.name, self.weight_hash, self.dim = known["name"], known["weight_hash"], int(known["dim"])
         rows, columns = json.loads(known["grid"])
         self.grid: Grid = (rows, columns)
         self.preprocessing = configuration.build(Preprocessing, json.loads(known["preprocessing"]), source=str(path))
+        self.device = torch.device("cpu")
 
     def __call__(self, frames: Tensor) -> Tokens:
         pixels = self.preprocessing.sized(checked(frames).cpu().float())
@@ -103,14 +124,25 @@ class OnnxEncoder:
         return Tokens(torch.from_numpy(patches), torch.from_numpy(cls))
 
 
-def _session(path: Path, provider: str, threads: int) -> onnxruntime.InferenceSession:
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise VisionError("the ONNX file cannot be read", got=f"{path}: {error}", mend="correct the path, or export it again") from error
+
+
+def _require(provider: str) -> None:
     available = onnxruntime.get_available_providers()
     if provider not in available:
         allowed = f"{', '.join(available)} ({nearest(provider, available)})"
-        raise VisionError("onnxruntime has no such provider here", got=provider, allowed=allowed, mend="install onnxruntime-gpu for CUDA")
+        mend = "install onnxruntime-gpu for CUDA, or run on the cpu"
+        raise VisionError("onnxruntime has no such provider here", got=provider, allowed=allowed, mend=mend)
+
+
+def _session(path: Path, content: bytes, provider: str, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        return onnxruntime.InferenceSession(content, options, providers=[provider])
     except Exception as error:
         raise VisionError("the ONNX file cannot be read", got=f"{path}: {error}", mend="export it again") from error
