@@ -52,6 +52,7 @@ def test_a_rehearsal_is_as_long_as_its_longest_plan_but_the_first() -> None:
     assert took == pytest.approx(0.9)
     assert said == ["the first plan took 9.00 s"]
     assert len(slow.shown) == 1 + TIMES
+    assert max(len(seen.committed) for seen in slow.shown) <= 2, "each plan has frames that are new"
     rate = Rate.assumed(DRAFTER, config.pace).measured(took)
     assert rate.text == "a plan of 64 x 5 x 1 takes 0.90 s: plans start 1.0 s ahead, and are 1.0 s long: the arm rests between them"
     assert (rate.number, rate.slow) == ("0.900", True)

@@ -90,8 +90,11 @@ class Observer:
             self.node.destroy_timer(timer)
         self._repeating.clear()
 
-    def call(self, kind: type, service: str, request: Any, within: float = PATIENCE) -> Any:
-        """The answer of a service; asked again when none comes, since DDS drops an answer whose reader it has not discovered yet."""
+    def call(self, kind: type, service: str, request: Any, within: float = PATIENCE, again: float = ASK_AGAIN) -> Any:
+        """The answer of a service; asked again when none comes, since DDS drops an answer whose reader it has not discovered yet.
+
+        again (s): longer than what is asked for takes, where doing it twice would keep the next one waiting.
+        """
         client = self._clients.get(service)
         if client is None:
             client = self._clients[service] = self.node.create_client(kind, service)
@@ -99,7 +102,7 @@ class Observer:
         asked: list[tuple[float, Any]] = []
 
         def answered() -> Any:
-            if not asked or time.monotonic() - asked[-1][0] > ASK_AGAIN:
+            if not asked or time.monotonic() - asked[-1][0] > again:
                 asked.append((time.monotonic(), client.call_async(request)))
             return next((future for _, future in asked if future.done()), None)
 

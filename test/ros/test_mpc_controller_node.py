@@ -238,7 +238,9 @@ def test_another_model_is_loaded_between_goals_and_an_unfit_one_is_not(idle: Con
     folder, encoder_hash = idle.encoder.parent, idle.hash
 
     def load(checkpoint: Path) -> LoadModel.Response:
-        return idle.system.observer.call(LoadModel, f"{NODE}/load_model", LoadModel.Request(checkpoint=str(checkpoint)), START_UP)
+        return idle.system.observer.call(
+            LoadModel, f"{NODE}/load_model", LoadModel.Request(checkpoint=str(checkpoint)), START_UP, again=START_UP
+        )
 
     fit = save_model(folder / "fit", seed=1, dim=8, encoder_hash=encoder_hash)
     running = idle.away()
