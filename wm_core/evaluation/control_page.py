@@ -60,11 +60,11 @@ def report(records: TrialRecords, told: Told, settings: Mapping[str, object]) ->
     for place, count in told.asked.items():
         trials = records.load(place, count)
         found += [summary(place.policy, place.kind, trials, told.step, place.scene)] if trials else []
-    pairs = [asdict(one) | {"ratio": one.ratio} for one in paired(records, told)]
-    measured = {"summaries": [asdict(one) for one in found], "paired": pairs}
+    pairs = paired(records, told)
+    measured = {"summaries": [asdict(one) for one in found], "paired": [asdict(one) | {"ratio": one.ratio} for one in pairs]}
     write(records.folder / RECORD, {"settings": settings, "step": told.step, **measured})
     _draw(found, records, told)
-    (records.folder / FILE).write_text(markdown(found, records, told), encoding="utf-8")
+    (records.folder / FILE).write_text(markdown(found, pairs, records, told), encoding="utf-8")
     return tuple(found)
 
 
@@ -93,7 +93,7 @@ def _draw(found: Sequence[Summary], records: TrialRecords, told: Told) -> None:
         )
 
 
-def markdown(found: Sequence[Summary], records: TrialRecords, told: Told) -> str:
+def markdown(found: Sequence[Summary], pairs: Sequence[Paired], records: TrialRecords, told: Told) -> str:
     """The page; it names its pictures as `report` calls them."""
     judge = told.judge
     lines = [
@@ -114,7 +114,7 @@ def markdown(found: Sequence[Summary], records: TrialRecords, told: Told) -> str
             _bar(kind, judge),
             "",
             *_numbers(here, kind),
-            *(line for one in paired(records, told) if (one.scene, one.kind) == (scene, kind) for line in (_beside_truth(one, told), "")),
+            *(line for one in pairs if (one.scene, one.kind) == (scene, kind) for line in (_beside_truth(one, told), "")),
             f"![errors over time]({_picture(scene, kind)})",
             "",
         ]

@@ -60,12 +60,8 @@ def goal_of_picture(encoder: Encoder, picture: Picture, name: str) -> Goal:
 
 def goal_of_file(encoder: Encoder, path: Path) -> Goal:
     """An image file that OpenCV reads."""
-    if not path.is_file():
-        raise GoalError("there is no goal picture", got=path, mend="give the path of an image file on this machine")
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise GoalError("the goal picture cannot be read", got=path, allowed="PNG, JPEG and what else OpenCV reads")
-    return goal_of_picture(encoder, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8), path.stem)
+    picture = cv2.cvtColor(_read("goal picture", path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return goal_of_picture(encoder, picture.astype(np.uint8), path.stem)
 
 
 def goal_of_frame(encoder: Encoder, reader: DatasetReader, episode: int, frame: int, role: str) -> Goal:
@@ -78,12 +74,17 @@ def goal_of_frame(encoder: Encoder, reader: DatasetReader, episode: int, frame: 
 
 def mask_of_file(path: Path) -> Mask:
     """What is bright in an image file that OpenCV reads."""
+    return bright(_read("mask", path, cv2.IMREAD_GRAYSCALE))
+
+
+def _read(what: str, path: Path, how: int) -> Picture:
+    """The pixels of an image file, read by OpenCV as `how` says."""
     if not path.is_file():
-        raise GoalError("there is no mask", got=path, mend="give the path of an image file on this machine")
-    grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if grey is None:
-        raise GoalError("the mask cannot be read", got=path, allowed="PNG, JPEG and what else OpenCV reads")
-    return bright(grey.astype(np.uint8))
+        raise GoalError(f"there is no {what}", got=path, mend="give the path of an image file on this machine")
+    pixels = cv2.imread(str(path), how)
+    if pixels is None:
+        raise GoalError(f"the {what} cannot be read", got=path, allowed="PNG, JPEG and what else OpenCV reads")
+    return pixels.astype(np.uint8)
 
 
 def masked(goal: Goal, mask: Mask, preprocessing: Preprocessing) -> Goal:

@@ -112,7 +112,7 @@ class Search:
         Time is kept for the careful look where it fits, and it is left out where not. `careful` (s) is what it takes as far as is known
         from the plan before; None: as long as an iteration.
         """
-        begin, longest, kept = clock(), 0.0, 0.0
+        begin, longest, look, kept = clock(), 0.0, 0.0, 0.0
         deviation = first = self.deviation()
         mean, pools = self._first_mean(problem), list[_Pool]()
         while len(pools) < self.config.iterations and (not pools or clock() + longest + kept <= deadline):
@@ -121,10 +121,11 @@ class Search:
             pools.append(self._scored(drawn, problem, evaluator, "search"))
             mean, deviation = self._refit(pools[-1], mean, deviation, first)
             longest = max(longest, clock() - started)
-            kept = self._kept(longest if careful is None else careful, clock(), deadline)
+            look = longest if careful is None else careful
+            kept = look if self.config.review and clock() + look <= deadline else 0.0  # nothing where that is too late already
         best, resting = min((pool.best(1) for pool in pools), key=lambda pool: float(pool.costs[0])), pools[0].rows(REST)
         begun = clock()
-        reviewed = bool(self.config.review) and begun + (longest if careful is None else careful) <= deadline
+        reviewed = bool(self.config.review) and begun + look <= deadline
         if reviewed:
             best, resting = self._review(best, resting, pools[-1], mean, problem, evaluator)
             careful = clock() - begun
@@ -141,10 +142,6 @@ class Search:
         config, limits, seconds = self.config, self.bounds.limits, self.bounds.seconds
         one = [config.translation * limits.linear_speed * seconds] * 3 + [config.rotation * limits.angular_speed * seconds] * 3
         return np.tile([*one, config.gripper], (config.horizon, 1))
-
-    def _kept(self, careful: float, now: float, deadline: float) -> float:
-        """What iterations leave of the time for the careful look (s): nothing where that is too late already."""
-        return careful if self.config.review and now + careful <= deadline else 0.0
 
     def _still(self, problem: Problem) -> Array:
         still = np.zeros((self.config.horizon, 7))
