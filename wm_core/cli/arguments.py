@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from wm_core.training.dataset_frames import FrameSource
 
 OVERRIDES = "settings in place of the file's, e.g. {}; dots lead into sections"
-ENCODER = (
-    "encoder: a published name such as dinov3_vitb16, a YAML such as encoder_dinov3.yaml, the directory of an embedded one, or an ONNX file"
-)
+ENCODER = "a published name such as dinov3_vitb16, a YAML such as encoder_dinov3.yaml, the directory of an embedded one, or an ONNX file"
 
 
 def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:

@@ -38,7 +38,7 @@ def load_encoder(source: str, device: torch.device, precision: torch.dtype = tor
         "unknown encoder",
         got=source,
         allowed=f"a YAML such as config/encoder_dinov3.yaml, an exported *.onnx, a folder with {DESCRIPTION}, "
-        f"or one of {', '.join(MODELS)} ({nearest(source, MODELS)})",
+        f"or a published name ({nearest(source, MODELS)})",
         mend="correct the name or the path; weights of your own are named in a YAML",
     )
 
