@@ -41,7 +41,7 @@ from wm_core.simulation.sim_config import SimConfig
 from wm_core.world_model.world_model import WorldModel
 from wm_ros.conductor import START_TIMEOUT, Conductor, ConductorError, await_robot, launched
 from wm_ros.conversions import seconds
-from wm_ros.goal_driver import GoalDriver, UnplacedError
+from wm_ros.goal_driver import GoalDriver, RefusedGoalError, UnplacedError
 from wm_ros.images import picture
 from wm_ros.mission_recorder import MissionRecorder
 from wm_ros.msg import PlannerStatus
@@ -68,7 +68,10 @@ class Evaluation:
         self._over(asked.start, asked.height)
         self._driver.look()
         began, self._plans = time.monotonic(), PlansHeard()
-        self._driver.ask(goal, execute=True)
+        try:
+            self._driver.ask(goal, execute=True)
+        except RefusedGoalError as error:  # it counts as what it is: a goal that is not reached
+            self._conductor.say(f"{kind} {index + 1}: {error}")
         trial = self._watched(tool, began, index, kind)
         self._conductor.ask(Trigger, "mpc_controller/cancel", Trigger.Request())  # a goal that was not reached would be pursued on
         return trial, goal

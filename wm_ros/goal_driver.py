@@ -20,6 +20,10 @@ class UnplacedError(ConductorError):
     """The arm could not be brought to where it was to begin, or to where its goal is seen."""
 
 
+class RefusedGoalError(ConductorError):
+    """The controller answered that it would not pursue the goal."""
+
+
 class GoalDriver:
     """Moves with reach_pose and asks /plan_to_goal, as a user would."""
 
@@ -52,5 +56,5 @@ class GoalDriver:
         request = PlanToGoal.Request(goal_image=goal, execute=execute, replace=True, tolerance=tolerance)
         answer = self._conductor.ask(PlanToGoal, "plan_to_goal", request, PLAN_TIMEOUT)
         if not answer.success:
-            raise ConductorError(f"/plan_to_goal refused with code {answer.code}", got=answer.message)
+            raise RefusedGoalError(f"/plan_to_goal refused with code {answer.code}", got=answer.message)
         return answer

@@ -85,7 +85,7 @@ def imagination_of(model: WorldModel, planner: PlannerConfig) -> Imagination:
 
 def _served(node: Node, config: ControllerConfig, planner: PlannerConfig) -> Imagination:
     """A model that the servers are given is followed from goal to goal."""
-    servers = RolloutServers(node, config.servers)
+    servers = RolloutServers(node, config.servers, config.patience)
     try:
         step = servers.connect(CONNECTING)
     except WmError:
@@ -94,6 +94,7 @@ def _served(node: Node, config: ControllerConfig, planner: PlannerConfig) -> Ima
 
     def evaluator(goal: Goal) -> RolloutEvaluator:
         servers.follow()
+        servers.require_encoder(goal.encoder, goal.encoder_hash)
         return servers.evaluator(goal, planner.distance, planner.fidelities)
 
     def doubted(goal: Goal, seen: Seen, actions: Array) -> float | None:

@@ -73,6 +73,8 @@ class LoadModelService:
         """In its place, if plans can be made with it."""
         try:
             self._put(imagination)
-        except WmError as error:
+        except Exception as error:
             imagination.close()
-            raise LoadError(LoadCode.SELF_CHECK_FAILED, error) from error
+            if isinstance(error, WmError):
+                raise LoadError(LoadCode.SELF_CHECK_FAILED, error) from error
+            raise

@@ -181,7 +181,8 @@ class MpcController(WmNode[ControllerConfig]):
             code, text = error.code, str(error)
         except Exception as error:  # noqa: BLE001 whoever asked must get an answer, and the thread goes on
             code, text = Code.INTERNAL, f"{type(error).__name__}: {error}"
-            self._controller.fail(f"a fault in the controller: {text}")
+            if self._controller.report.goal_id == ticket.goal_id:  # it may have begun; another one that runs has nothing to do with it
+                self._controller.fail(f"a fault in the controller: {text}")
             self.get_logger().error(traceback.format_exc())
         else:
             self._say(f"{ticket.goal_id}: '{accepted.goal.name}' {'begun' if ticket.request.execute else 'planned only'}")
@@ -194,7 +195,7 @@ class MpcController(WmNode[ControllerConfig]):
         before, self._imagination = self._imagination, imagination
         try:
             self._measure(self._controller.drafter, self._robot)
-        except WmError:
+        except Exception:
             self._imagination = before
             raise
 

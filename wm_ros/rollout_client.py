@@ -18,6 +18,7 @@ from torch import Tensor
 from wm_core.errors import PlanningError
 from wm_core.planning.goal import Goal
 from wm_core.planning.goal_distance import GoalDistance
+from wm_core.planning.goal_request import Code, RefusedError
 from wm_core.planning.model_evaluator import Seen
 from wm_core.planning.scores import Fidelity, Pass, Scores
 from wm_core.planning.split import Split, UnavailableError
@@ -26,8 +27,8 @@ from wm_ros import rollout_messages
 from wm_ros.conversions import seconds
 from wm_ros.srv import Rollout
 
-PATIENCE, REST = 0.5, 2.0  # s; what a server may take for its share, and when a lost one is tried again
-LEISURE = 2.0  # s; what it may take for what is asked now and then, not in every iteration of a search
+REST = 2.0  # s; when a lost server is tried again
+LEISURE = 2.0  # s; what a server may take at the least for what is asked now and then, not in every iteration of a search
 SAME_STEP = 1e-6  # s; what is left of a step after it went through a message
 NOTHING = np.zeros((0, 0, 7))
 
@@ -39,13 +40,15 @@ class RolloutError(PlanningError):
 class RolloutServers:
     """The named world_model nodes, relative to the namespace of `node` or absolute, and how fast each was.
 
+    patience: what a server may take for its share (s); rest: when a lost one is tried again (s).
+
     Their answers are heard by a node and a thread of its own: asking works from any thread, and while `node` is not spun.
     """
 
-    def __init__(self, node: Node, names: Sequence[str], patience: float = PATIENCE, rest: float = REST) -> None:
+    def __init__(self, node: Node, names: Sequence[str], patience: float, rest: float = REST) -> None:
         self.split = Split(names, time.monotonic, patience, rest)
-        self.model_hash, self.step = "", 0.0
-        self._log, self._patience = node.get_logger(), patience
+        self.model_hash, self.encoder, self.step = "", ("", ""), 0.0
+        self._log, self.patience = node.get_logger(), patience
         self._node = Node(
             f"{node.get_name()}_rollouts",
             context=node.context,
@@ -72,7 +75,7 @@ class RolloutServers:
                     raise
                 threading.Event().wait(0.1)
                 continue
-            self.model_hash, self.step = told.model_hash, seconds(told.step)
+            self.model_hash, self.encoder, self.step = told.model_hash, (told.encoder, told.encoder_hash), seconds(told.step)
             return self.step
 
     def follow(self) -> None:
@@ -81,7 +84,7 @@ class RolloutServers:
         Where they do not agree, the one known here is asked for on, and each of them says why it refuses.
         """
         asked = [_then(self._asked(name, Rollout.Request()), _introduced) for name in self._clients]
-        wait(asked, timeout=self._patience)
+        wait(asked, timeout=self.patience)
         told = [future.result() for future in asked if future.done() and not future.exception()]
         for late in asked:
             late.cancel()
@@ -92,8 +95,16 @@ class RolloutServers:
         if any(abs(step - self.step) > SAME_STEP for step in steps):
             got, allowed = f"{min(steps):g} s", f"{self.step:g} s"
             raise RolloutError("the servers' new model has another step", got=got, allowed=allowed, mend="configure the controller again")
-        self.model_hash = served.pop()
+        self.model_hash, self.encoder = served.pop(), (told[0].encoder, told[0].encoder_hash)
         self._log.info(f"the servers were given another model: {self.model_hash[:12]} imagines from now on")
+
+    def require_encoder(self, name: str, weight_hash: str) -> None:
+        """Refuse to be asked about the tokens of an encoder that the model which serves does not know."""
+        known, known_hash = self.encoder
+        if weight_hash != known_hash:
+            got, allowed = f"{name} {weight_hash[:12]}", f"{known} {known_hash[:12]}"
+            mend = "give controller, encoder and servers the same encoder, or the servers another model"
+            raise RefusedError(Code.ENCODER_MISMATCH, "the servers' model knows another encoder", got=got, allowed=allowed, mend=mend)
 
     def evaluator(self, goal: Goal, distance: GoalDistance, fidelities: dict[Pass, Fidelity], seed: int = 0) -> RolloutEvaluator:
         """As a ModelEvaluator of the model that serves now; should that change, its questions are refused, and no scores are mixed."""
@@ -158,14 +169,14 @@ class RolloutEvaluator:
         """Raw latents (seeds, N, H, P, D) of candidates (N, H, 7), as float16 holds them; by one server."""
         request = self._request(actions, fidelity)
         request.want_latents, request.goal.data = True, []
-        answer = self._servers.split.one(lambda name: self._servers.ask(name, request), LEISURE)
+        answer = self._servers.split.one(lambda name: self._servers.ask(name, request), max(LEISURE, self._servers.patience))
         return rollout_messages.frames(answer, (self._fidelities[fidelity].seeds, actions.shape[0], actions.shape[1]))
 
     def doubt(self, actions: Array) -> float | None:
         """Of the futures that actions (H, 7) lead into, as in wm_core.planning.doubt; by one server, whose model's own bands count."""
         request = self._request(actions[None], "search")
         request.want_doubt, request.goal.data = True, []
-        answer = self._servers.split.one(lambda name: self._servers.ask(name, request), LEISURE)
+        answer = self._servers.split.one(lambda name: self._servers.ask(name, request), max(LEISURE, self._servers.patience))
         return None if answer.doubt < 0.0 else float(answer.doubt)
 
     def distance(self) -> float:

@@ -110,6 +110,7 @@ class WorldModelNode(WmNode[RolloutConfig]):
         """In the thread that imagines."""
         began, response, imaginer = time.perf_counter(), Rollout.Response(), self._imaginer
         response.model_hash, response.step = imaginer.model.hash, duration_message(self._step(imaginer.model))
+        response.encoder, response.encoder_hash = imaginer.model.provenance.encoder, imaginer.model.provenance.encoder_hash
         try:
             imaginer.require(request.model_hash)
             self._imagine(imaginer, request, response)

@@ -52,6 +52,13 @@ def test_where_nothing_can_be_compared_no_ratio_is_told(outcomes: dict[str, str]
     assert ("both were given the planner" in page) == bool(said)
 
 
+def test_what_was_asked_for_and_is_not_in_the_numbers_is_said(tmp_path: Path) -> None:
+    control_page.report(*recorded(tmp_path, planner="yn..y", copy="nnnnn"), {})
+    page = (tmp_path / "control.md").read_text(encoding="utf-8")
+    assert "plans with the model: 2 of the 5 tasks asked for are not in it" in page
+    assert "stays where it is: " not in page
+
+
 def test_frame_to_command_is_the_quantile_over_plans(tmp_path: Path) -> None:
     records, place = TrialRecords(tmp_path), Place(SCENE, "reach", "controller")
     records.save(place, trial(0, True, tuple(np.linspace(0.3, 0.5, 21))))

@@ -74,10 +74,10 @@ def search() -> Search:
     return Search(drawn, Bounds(limits, STEP), Cost(CostWeights(1.0, 0.0, 0.0, 0.0, 0.0), limits, STEP))
 
 
-def policy(kind: type[Planner], encoder: FrozenEncoder, arm: EmbeddedArm) -> Planner:
+def policy(kind: type[Planner], encoder: FrozenEncoder, arm: EmbeddedArm, discount: float = 0.0) -> Planner:
     model = world_model(encoder)
     if kind is TrueDynamics:
-        return TrueDynamics(model, encoder, search(), GoalDistance(0.0), TrueWorld(arm, TASKS.camera, TASKS.rate))
+        return TrueDynamics(model, encoder, search(), GoalDistance(discount), TrueWorld(arm, TASKS.camera, TASKS.rate))
     return Planner(model, encoder, search(), FIDELITIES, GoalDistance(0.0), frames=8)
 
 
@@ -108,6 +108,21 @@ def test_looking_ahead_in_the_true_world_leaves_no_trace_and_finds_what_is_neare
     np.testing.assert_array_equal(arm.snapshot().physics, before.physics)
     assert scores.goal[1] < 0.5 * scores.goal[0]
     assert scores.goal[0] == pytest.approx(truth.distance(), rel=0.2)  # standing still leaves things as they are
+
+
+def test_the_true_world_is_searched_by_the_planners_own_distance(arm: EmbeddedArm, task: Task, encoder: FrozenEncoder) -> None:
+    """Steps before the last count as the discount says."""
+    candidate = np.zeros((1, 2, 7))
+    candidate[..., 6], candidate[:, 0, 0] = arm.gripper, 0.05
+    found = {}
+    for discount, actions in (("first", candidate[:, :1]), ("last", candidate), (0.5, candidate)):
+        truth = policy(TrueDynamics, encoder, arm, discount if isinstance(discount, float) else 0.0)
+        arm.restore(task.start)
+        truth.begin(task, np.random.default_rng(0))
+        assert isinstance(truth, TrueDynamics)
+        found[discount] = truth.evaluate(actions, "search").goal[0]
+    assert found["first"] != pytest.approx(found["last"], rel=1e-3)
+    assert found[0.5] == pytest.approx((0.5 * found["first"] + found["last"]) / 1.5, rel=1e-5)
 
 
 def test_a_model_of_another_encoder_is_refused(arm: EmbeddedArm, encoder: FrozenEncoder) -> None:

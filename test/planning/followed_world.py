@@ -20,7 +20,7 @@ from wm_core.robot.rotation import Array
 
 TICK, FINE, CAMERA = 0.1, 0.02, 0.1  # s
 PACE = PaceConfig(rate=1.0 / TICK, validity=2.0, replan=0.0, deadline=0.0, stall=5.0)
-TRUST = SightConfig(frame_age=0.5, joint_age=0.3, frozen=0.02)
+TRUST = SightConfig(frame_age=0.4, lost=0.8, joint_age=0.3, frozen=0.02)
 PURSUIT = PursuitConfig(tolerance=1e-2, hysteresis=2.0, settle=2, progress=0.01, patience=4.0, timeout=20.0, near=1e-4)
 SOURCE = Source("front", "pose", "hash", (1, 1))
 

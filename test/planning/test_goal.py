@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +111,29 @@ def test_a_disk_that_is_full_refuses_a_goal_and_keeps_the_older_one(
         library.save(goal_of_picture(encoder, picture[::-1].copy(), "default"))
     assert [path.name for path in tmp_path.iterdir()] == ["default"]
     np.testing.assert_array_equal(library.load("default").picture, picture)
+
+
+def test_a_goal_that_cannot_be_put_in_place_keeps_the_older_one(
+    encoder: FrozenEncoder, picture: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, rename = GoalLibrary(tmp_path), os.rename
+    library.save(goal_of_picture(encoder, picture, "default"))
+
+    def refusing(source: Path, target: Path) -> None:
+        if source.name == f".default.{os.getpid()}":
+            raise PermissionError("not allowed")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refusing)
+    with pytest.raises(GoalError, match=r"cannot be kept.*not allowed"):
+        library.save(goal_of_picture(encoder, picture[::-1].copy(), "default"))
+    np.testing.assert_array_equal(library.load("default").picture, picture)
+
+
+def test_what_a_kill_left_is_no_goal(encoder: FrozenEncoder, picture: np.ndarray, tmp_path: Path) -> None:
+    place = GoalLibrary(tmp_path).save(goal_of_picture(encoder, picture, "home"))
+    place.rename(tmp_path / ".home.1234.old")
+    assert GoalLibrary(tmp_path).names() == []
 
 
 def test_what_ships_is_there_until_it_is_replaced(encoder: FrozenEncoder, picture: np.ndarray, tmp_path: Path) -> None:

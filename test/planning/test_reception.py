@@ -132,6 +132,25 @@ def test_a_bad_goal_leaves_the_one_that_runs_alone(desk: Desk) -> None:
     assert desk.world.controller.report.state is State.REACHED
 
 
+@pytest.mark.parametrize("path", ["~nobody-of-that-name/goal.png", "/" + "x" * 5000, "null\0byte.png"])
+def test_a_path_that_is_none_is_a_bad_goal_and_nothing_more(desk: Desk, path: str) -> None:
+    assert desk.refused(GoalRequest(path=path)).code is Code.GOAL_INVALID
+    assert desk.world.controller.report.state is State.FAILED
+    desk.ask(ASKED)
+    assert desk.refused(GoalRequest(path=path, execute=True, replace=True)).code is Code.GOAL_INVALID
+    assert desk.refused(GoalRequest(episode=f"{path}#0", replace=True)).code in (Code.GOAL_INVALID, Code.GOAL_UNKNOWN)
+
+
+def test_whatever_goes_wrong_before_the_first_plan_is_said_in_the_status(desk: Desk) -> None:
+    desk.fault = MemoryError("no room")
+    with pytest.raises(MemoryError):
+        desk.ask(ASKED)
+    report = desk.world.controller.report
+    assert report.state is State.FAILED
+    assert "MemoryError: no room" in report.text
+    assert not desk.reception.busy
+
+
 def test_what_is_cancelled_before_its_first_plan_is_not_begun(desk: Desk) -> None:
     ticket = desk.reception.admit(ASKED, "")
     assert desk.reception.cancel()

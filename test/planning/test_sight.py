@@ -10,7 +10,7 @@ from wm_core.planning.sight import Sight, SightConfig, Source
 from wm_core.robot import rotation
 from wm_core.robot.proprioception import DOWN
 
-CONFIG = SightConfig(frame_age=0.5, joint_age=0.2, frozen=0.02)
+CONFIG = SightConfig(frame_age=0.2, lost=0.5, joint_age=0.2, frozen=0.02)
 FRONT = Source("front", "e", "1", (1, 2))
 
 
@@ -41,6 +41,21 @@ def test_nothing_at_all() -> None:
 
 def test_a_dead_camera() -> None:
     assert "newest camera frame is 0.6 s old" in watched().fault(CONFIG, 1.6)
+
+
+def test_a_frame_that_is_late_is_not_acted_on_before_the_camera_counts_as_dead() -> None:
+    for now, blind in ((1.19, False), (1.21, True), (1.49, True)):
+        assert watched().blind(CONFIG, now) is blind
+        assert "camera" not in watched().fault(CONFIG, now)
+
+
+def test_stamps_from_a_clock_that_is_ahead() -> None:
+    """They would look fresh long after the camera died."""
+    sight = watched()
+    sight.see(1.05, torch.rand(2, 3), FRONT, 1.0)
+    assert sight.fault(CONFIG, 1.0) == ""
+    sight.see(3.0, torch.rand(2, 3), FRONT, 1.05)
+    assert "from 2.0 s ahead" in sight.fault(CONFIG, 1.05)
 
 
 def test_a_camera_that_dies_does_not_hang_however_late_its_last_frame_came() -> None:

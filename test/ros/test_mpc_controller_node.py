@@ -28,8 +28,9 @@ from wm_core.planning.served_model import LoadCode
 from wm_core.vision.embedded import MomentNetwork, save_embedded
 from wm_core.vision.encoder import FrozenEncoder
 from wm_core.vision.preprocessing import Preprocessing
+from wm_ros.conversions import seconds
 from wm_ros.images import image_message
-from wm_ros.msg import DeltaEECommand, PlannerStatus
+from wm_ros.msg import DeltaEECommand, LatentFrame, PlannerStatus
 from wm_ros.srv import LoadModel, PlanToGoal, SaveGoal
 
 NODE, SIZE, START_UP = "/mpc_controller", 32, 90.0
@@ -89,6 +90,12 @@ class Controlled:
         self.system.pause(0.5)
         assert not self.commands
         return found
+
+
+def moves(step: DeltaEECommand) -> bool:
+    """Whether it is anything but a zero."""
+    linear = step.translation
+    return bool(np.abs([linear.x, linear.y, linear.z]).max() > 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -279,11 +286,17 @@ def test_a_goal_that_takes_too_long_is_given_up(idle: Controlled) -> None:
 
 
 def test_an_encoder_that_dies_ends_the_goal_and_one_that_comes_back_is_used(idle: Controlled) -> None:
+    frames, sent = idle.system.observer.hear(LatentFrame, "/latents"), idle.system.observer.hear(DeltaEECommand, "/delta_command")
     answer = idle.away()
+    idle.system.observer.until(lambda: frames and any(moves(step) for step in sent), "the arm is sent somewhere")
     idle.system.processes["encoder"].end(signal.SIGKILL)
     end = idle.ended(answer.goal_id)
     assert end.state == PlannerStatus.FAILED
     assert "camera frame is" in end.text
+    blind = seconds(frames[-1].header.stamp) + yaml.safe_load((CONFIG / "mpc_controller.yaml").read_text())["sight"]["frame_age"]
+    late = [step for step in sent if seconds(step.header.stamp) > blind + 0.05]
+    assert len(late) > 3, "the arm is held before the goal is given up"
+    assert not any(moves(step) for step in late)
     assert idle.away().code == Code.OBSERVATION_STALE
     idle.system.start("encoder", encoder=str(idle.encoder), remappings={"image_raw": "camera/front/image_raw"})
     idle.system.observer.until(lambda: idle.away(execute=False).success, "the encoder is back", START_UP)

@@ -312,6 +312,9 @@ def test_a_loaded_checkpoint_serves_and_others_are_not_mixed_with_it(served: Ser
 def test_what_all_servers_were_given_is_taken_with_the_next_goal_and_never_before(served: Served) -> None:
     other, imagination = save_model(served.folder / "later", seed=2), served.imagination()
     try:
+        with pytest.raises(RefusedError, match="knows another encoder") as refused:
+            imagination.evaluator(goal("f" * 64))
+        assert refused.value.code is Code.ENCODER_MISMATCH
         begun = imagination.evaluator(goal())
         begun.see(seen())
         assert served.load("b", other).success

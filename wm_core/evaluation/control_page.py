@@ -114,6 +114,7 @@ def markdown(found: Sequence[Summary], pairs: Sequence[Paired], records: TrialRe
             _bar(kind, judge),
             "",
             *_numbers(here, kind),
+            *(part for one in here for part in _missing(one, told)),
             *(line for one in pairs if (one.scene, one.kind) == (scene, kind) for line in (_beside_truth(one, told), "")),
             f"![errors over time]({_picture(scene, kind)})",
             "",
@@ -141,6 +142,15 @@ def _numbers(here: Sequence[Summary], kind: str) -> list[str]:
         )
     late = [f"{SAYS.get(one.policy, one.policy)}: {LATENCY.format(1000 * one.latency_p95)}" for one in here if one.latency_p95]
     return [*table(header, rows), *(part for line in late for part in (line, ""))]
+
+
+def _missing(one: Summary, told: Told) -> list[str]:
+    """What was asked for and is not in the numbers."""
+    asked = told.asked[Place(one.scene, one.kind, one.policy)]
+    if asked == one.trials:
+        return []
+    who = SAYS.get(one.policy, one.policy)
+    return [f"{who}: {asked - one.trials} of the {asked} tasks asked for are not in it: not tried yet, or the arm could not be placed.", ""]
 
 
 def _beside_truth(pair: Paired, told: Told) -> str:

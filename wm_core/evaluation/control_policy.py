@@ -169,16 +169,21 @@ class TrueDynamics(Planner):
         now = self._world.arm.snapshot()
         frames = np.stack([self._carried_out(now, candidate) for candidate in actions])
         self._world.arm.restore(now)
-        return Scores(self._distances(frames), np.zeros(len(actions)))
+        steps = self._distances(frames.reshape(-1, *frames.shape[2:])).reshape(frames.shape[:2])
+        return Scores(self._distance.of_plans(torch.from_numpy(steps)).numpy(), np.zeros(len(actions)))
 
     def distance(self) -> float:
         """Of what the camera sees now."""
         return float(self._distances(self._world.picture()[None])[0])
 
     def _carried_out(self, now: Snapshot, candidate: Array) -> Picture:
+        """What is seen after each step of a candidate (H, 7): (H, height, width, 3)."""
         self._world.arm.restore(now)
-        carry_out(self._world.arm, candidate, self._search.bounds.seconds, self._world.rate)
-        return self._world.picture()
+        seen = []
+        for action in candidate:
+            carry_out(self._world.arm, action[None], self._search.bounds.seconds, self._world.rate)
+            seen.append(self._world.picture())
+        return np.stack(seen)
 
     def _distances(self, frames: Picture) -> Array:
         tokens = self._encoder(torch.from_numpy(frames).permute(0, 3, 1, 2)).patches

@@ -19,7 +19,7 @@ from wm_core.planning.pursuit import Outcome, Pursuit, PursuitConfig
 from wm_core.planning.retreat import Place
 from wm_core.planning.schedule import Schedule, Ticks
 from wm_core.planning.search import Clock
-from wm_core.planning.sight import Sight, SightConfig
+from wm_core.planning.sight import Sight, SightConfig, Source
 from wm_core.planning.track import STILL
 from wm_core.robot.rotation import Array
 
@@ -53,12 +53,17 @@ class Mission:
     pursuit: PursuitConfig
     unsure: Callable[[Draft], str] = lambda draft: ""
 
+    def plan_id(self, number: int) -> str:
+        """What a plan for it is called, counted from 1."""
+        return f"{self.goal_id}.{number}"
+
 
 @dataclass(frozen=True)
 class First:
     """The first plan for a goal: how far that is (latent distance), and what the plan, and standing still, are predicted to cost."""
 
     mission: Mission
+    source: Source | None
     draft: Draft
     distance: float
     start_cost: float
@@ -81,7 +86,8 @@ class Step:
 class Report:
     """What the controller is doing, for people and programs; share is the distance as a share of the start's.
 
-    frame_to_command: from the newest frame that the newest plan was made from to the tick that sends its first step (s); plans: how many.
+    frame_to_command: from the newest frame that the newest plan was made from to the tick that sends its first step (s); plans: how many;
+    missed: how many of them came later than the tick that they were made for.
     """
 
     state: State = State.IDLE
@@ -175,9 +181,10 @@ class Controller:
         unit = max(distance, NEAREST)
         # What is left of a plan for another goal is no guess for this one.
         draft = self.drafter.draft(begins, mission.evaluator, Schedule(), Target(unit), generator, self._limit(began))
+        draft = replace(draft, track=replace(draft.track, plan_id=mission.plan_id(1)))
         self._careful = draft.plan.careful
         took, cost = self.now() - began, self._still_cost(mission, draft, unit)
-        return First(mission, draft, distance, cost, self._spread(mission, draft, unit), took, began - view.history.newest)
+        return First(mission, view.source, draft, distance, cost, self._spread(mission, draft, unit), took, began - view.history.newest)
 
     def begin(self, first: First) -> None:
         """Carry out a goal, in place of the one that runs."""
@@ -200,6 +207,8 @@ class Controller:
         with self._lock:
             run = self._run
             if run is None or view.history.newest <= run.newest or began < run.begun + self.pace.replan:
+                return None
+            if self.sight.blind(self.trust, began):
                 return None
             run.newest, run.begun = view.history.newest, began
             newest = run.schedule.newest
@@ -232,14 +241,17 @@ class Controller:
         with self._lock:
             run, due = self._run, self.ticks.nearest(now)
             self._served = due
-            if run is not None and fault:
+            if run is not None and (fault := _other_source(run.first.source, self.sight.source) or fault):
                 self.end(State.FAILED, fault)
             elif run is not None and now - run.adopted > self.pace.stall:
                 self.end(State.FAILED, f"no new plan for {now - run.adopted:.1f} s, allowed: {self.pace.stall:g} s: is the model too slow?")
             if run is None or self._run is None:
                 return self._last_word()
             if due >= run.promised - 1e-6:
-                self._report = replace(self._report, missed=self._report.missed + 1)
+                run.promised, self._report = np.inf, replace(self._report, missed=self._report.missed + 1)
+            if self.sight.blind(self.trust, now):
+                self._report = replace(self._report, text="the arm is held: the newest frame is too old to act on")
+                return self._zero()
             track, action = run.schedule.followed(due), run.schedule.control(due)
             if track is None or action is None:
                 return self._zero()
@@ -305,7 +317,7 @@ class Controller:
     def _adopt(self, run: _Run, draft: Draft, now: float) -> None:
         """Schedule a plan: at the next tick where the arm rests anyway; else as it was made, and if it comes late, with what it missed."""
         track, due = (
-            replace(draft.track, plan_id=f"{run.first.mission.goal_id}.{run.plans}"),
+            replace(draft.track, plan_id=run.first.mission.plan_id(run.plans)),
             max(self.ticks.after(now), self._served + self.ticks.period),
         )
         if run.schedule.control(min(due, track.start)) is None:
@@ -350,6 +362,14 @@ class Controller:
         scores = mission.evaluator.evaluate(actions, "search")
         candidates = Candidates(actions, draft.begins.before, scores.goal / unit, scores.uncertainty / unit)
         return float(sum(values[0] for values in self.drafter.search.cost.terms(candidates).values()))
+
+
+def _other_source(planned: Source | None, now: Source | None) -> str:
+    """Why frames of now are not those that the goal was accepted on; empty where they are."""
+    if planned is None or now is None or planned == now:
+        return ""
+    was, came = (f"{one.camera}, {one.encoder} {one.encoder_hash[:12]}" for one in (planned, now))
+    return f"the frames come from elsewhere than when the goal was accepted; got: {came}; allowed: {was}; mend: ask again"
 
 
 def whole_chunk(rate: float, step: float) -> int:

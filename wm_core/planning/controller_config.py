@@ -32,6 +32,7 @@ class ControllerConfig:
     planner: str = setting("How plans are searched for, a file beside this one")
     guard: str = setting("The limits of the safety guard, a file beside this one")
     servers: tuple[str, ...] = setting("Names of the world_model nodes that imagine; an empty list: this process does")
+    patience: float = setting("Time that a server may take for its share of the samples", unit="s", low=0.05, high=60.0)
     device: str = setting("Where encoder and model run; auto: a GPU where there is one", choices=DEVICES)
     precision: str = setting("Numbers they compute in", choices=tuple(PRECISIONS))
     threads: int = setting("CPU threads, 0: as many as torch likes", low=0, high=256)

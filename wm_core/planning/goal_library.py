@@ -28,10 +28,11 @@ class GoalLibrary:
 
     def names(self) -> list[str]:
         """The goals there are."""
-        return sorted({path.parent.name for folder in self._folders for path in folder.glob(f"*/{RECORD}")})
+        found = {path.parent.name for folder in self._folders for path in folder.glob(f"*/{RECORD}")}
+        return sorted(name for name in found if NAME.fullmatch(name))
 
     def save(self, goal: Goal) -> Path:
-        """Keep a goal under its name, in place of an older one; a kill on the way leaves the older one."""
+        """Keep a goal under its name, in place of an older one, which a fault on the way leaves, and a kill too, if under a name with a dot."""
         if not NAME.fullmatch(goal.name):
             raise GoalError("this cannot be the name of a goal", got=goal.name, allowed="1 .. 64 letters, digits, '_' and '-'")
         final, partial = self.folder / goal.name, self.folder / f".{goal.name}.{os.getpid()}"
@@ -47,7 +48,12 @@ class GoalLibrary:
             old = self.folder / f".{goal.name}.{os.getpid()}.old"
             if final.exists():
                 os.rename(final, old)
-            os.rename(partial, final)
+            try:
+                os.rename(partial, final)
+            except OSError:
+                if old.exists():
+                    os.rename(old, final)
+                raise
             shutil.rmtree(old, ignore_errors=True)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(partial, ignore_errors=True)

@@ -19,6 +19,7 @@ from wm_core.planning.pursuit import PursuitConfig
 from wm_core.vision.encoder import Encoder
 
 DEFAULT = "default"
+PATHS = (OSError, RuntimeError, ValueError)  # what paths raise: too long, not allowed, of a user who is not known, with a null in them
 
 
 class Code(IntEnum):
@@ -101,6 +102,8 @@ def find_goal(request: GoalRequest, encoder: Encoder, library: GoalLibrary, came
             return goal if request.mask is None else masked(goal, request.mask, encoder.preprocessing)
     except (GoalError, VisionError) as error:
         raise RefusedError.of(Code.GOAL_INVALID, error) from error
+    except PATHS as error:
+        raise RefusedError(Code.GOAL_INVALID, "no goal can be read there", got=f"{request.path or request.episode}: {error}") from error
     return _named(request.name or DEFAULT, encoder, library)
 
 

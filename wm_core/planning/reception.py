@@ -88,8 +88,9 @@ class Reception:
         """The first plan; where it shall be executed, that has begun."""
         try:
             return self._planned(ticket)
-        except WmError as error:
-            self.controller.announce(State.FAILED, f"refused: {error}", ticket.goal_id)
+        except Exception as error:
+            text = str(error) if isinstance(error, WmError) else f"{type(error).__name__}: {error}"
+            self.controller.announce(State.FAILED, f"refused: {text}", ticket.goal_id)
             raise
         finally:
             with self._lock:
@@ -114,6 +115,8 @@ class Reception:
             mission = Mission(ticket.goal_id, self.evaluators(goal), pursuit, unsure)
             first = controller.first(mission)
             uncertain = self._uncertain(goal, first.draft)
+        except RefusedError:
+            raise
         except WmError as error:
             raise RefusedError.of(Code.MODEL_UNAVAILABLE, error) from error
         if uncertain is not None:

@@ -13,12 +13,21 @@ from wm_core.configuration import setting
 from wm_core.planning.history import History, Reading
 from wm_core.robot.rotation import Array
 
+AHEAD = 0.1  # s; a frame's stamp may be ahead of the clock by so much: two machines' clocks never agree quite
+
 
 @dataclass(frozen=True)
 class SightConfig:
     """When what is seen and felt is not to be trusted any more."""
 
-    frame_age: float = setting("Oldest newest frame that may be acted on", unit="s", low=0.05, high=60.0, live=True)
+    frame_age: float = setting(
+        "Oldest newest frame that may be planned from or acted on: with an older one the arm rests until another comes",
+        unit="s",
+        low=0.05,
+        high=60.0,
+        live=True,
+    )
+    lost: float = setting("Age of the newest frame with which a goal is refused, or given up", unit="s", low=0.05, high=60.0, live=True)
     joint_age: float = setting(
         "The same for joint states and for where the guard told the arm to be", unit="s", low=0.02, high=10.0, live=True
     )
@@ -109,6 +118,11 @@ class Sight:
         with self._lock:
             return self._source
 
+    def blind(self, config: SightConfig, now: float) -> bool:
+        """Whether what was seen last is too old to act on, though not yet so old that the goal is lost."""
+        with self._lock:
+            return now - self._history.newest > config.frame_age
+
     @property
     def newest(self) -> float:
         """Stamp of the newest frame; minus infinity before the first."""
@@ -121,12 +135,12 @@ class Sight:
             age = now - self._history.newest
             if self._source is None:
                 return "no camera frame has come yet: is the encoder running, and the camera?"
-            if age > config.frame_age:
-                if now - self._arrived <= config.frame_age and self._old_frames_came(config.frame_age):
-                    return f"the camera hangs: frames keep coming, but the newest stamp is {age:.1f} s old, allowed: {config.frame_age:g} s"
-                return (
-                    f"the newest camera frame is {age:.1f} s old, allowed: {config.frame_age:g} s: is the encoder running, and the camera?"
-                )
+            if age < -AHEAD:
+                return f"the newest camera frame is from {-age:.1f} s ahead, allowed: {AHEAD:g} s: do the clocks of camera and arm agree?"
+            if age > config.lost:
+                if now - self._arrived <= config.lost and self._old_frames_came(config.lost):
+                    return f"the camera hangs: frames keep coming, but the newest stamp is {age:.1f} s old, allowed: {config.lost:g} s"
+                return f"the newest camera frame is {age:.1f} s old, allowed: {config.lost:g} s: is the encoder running, and the camera?"
             way = self._way_unseen()
             if way > config.frozen:
                 return f"the camera hangs: its frames stay the same while the tool moved {1e3 * way:.0f} mm"
