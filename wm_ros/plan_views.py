@@ -22,6 +22,7 @@ from wm_core.planning.draft import Draft, ImaginingEvaluator, SeeingEvaluator
 from wm_core.planning.goal import Goal, Picture
 from wm_core.planning.model_evaluator import Seen
 from wm_core.planning.scores import Fidelity, Pass, Scores
+from wm_core.planning.witness import Witness
 from wm_core.robot.rotation import Array
 from wm_core.vision.decoder import Decoder
 from wm_ros.conversions import time_message
@@ -47,6 +48,9 @@ class Overheard:
         if fidelity == "search" and len(actions) > 1:  # a single one is no search, but what standing still is compared with
             self.candidates = actions, scores.goal
         return scores
+
+    def correct(self, witness: Witness) -> None:
+        self.inner.correct(witness)
 
     def distance(self) -> float:
         return self.inner.distance()

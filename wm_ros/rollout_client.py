@@ -22,6 +22,7 @@ from wm_core.planning.goal_request import Code, RefusedError
 from wm_core.planning.model_evaluator import Seen
 from wm_core.planning.scores import Fidelity, Pass, Scores
 from wm_core.planning.split import Split, UnavailableError
+from wm_core.planning.witness import Witness
 from wm_core.robot.rotation import Array
 from wm_ros import rollout_messages
 from wm_ros.conversions import seconds
@@ -152,10 +153,15 @@ class RolloutEvaluator:
         self._servers, self._goal, self._fidelities = servers, goal, fidelities
         self._discount, self._seed, self._model_hash = distance.discount, seed, servers.model_hash
         self._seen: Seen | None = None
+        self._witness: Witness | None = None
 
     def see(self, seen: Seen) -> None:
         """Begin from the frame of this stamp, and from what the actions under way will lead to."""
-        self._seen = seen
+        self._seen, self._witness = seen, None
+
+    def correct(self, witness: Witness) -> None:
+        """Every server takes off what the witness shows that its model imagines wrong from here."""
+        self._witness = witness
 
     def evaluate(self, actions: Array, fidelity: Pass) -> Scores:
         """Scores of candidates (N, H, 7)."""
@@ -188,7 +194,7 @@ class RolloutEvaluator:
         if self._seen is None:
             raise PlanningError("nothing has been seen yet", got=fidelity, mend="see() the newest frames first")
         how = self._fidelities[fidelity]
-        message = rollout_messages.request_message(self._seen, actions, self._goal, self._discount, self._seed, how)
+        message = rollout_messages.request_message(self._seen, actions, self._goal, self._discount, self._seed, how, self._witness)
         message.model_hash = self._model_hash
         return message
 

@@ -19,6 +19,7 @@ from wm_core.planning.goal import Goal
 from wm_core.planning.imaginer import Answer, ContextError, Question
 from wm_core.planning.model_evaluator import Seen
 from wm_core.planning.scores import Fidelity, Scores
+from wm_core.planning.witness import Witness
 from wm_core.robot.rotation import Array
 from wm_core.world_model.world_model import Grid, WorldModel
 from wm_ros.conversions import time_message
@@ -41,7 +42,9 @@ def frame_message(tokens: Tensor, encoder: str, encoder_hash: str, grid: Grid) -
     return message
 
 
-def request_message(seen: Seen, actions: Array, goal: Goal, discount: float, seed: int, fidelity: Fidelity) -> Rollout.Request:
+def request_message(
+    seen: Seen, actions: Array, goal: Goal, discount: float, seed: int, fidelity: Fidelity, witness: Witness | None = None
+) -> Rollout.Request:
     """Candidates (N, H, 7) from what was seen."""
     message = Rollout.Request(frames=len(seen.latents), samples=len(actions), horizon=actions.shape[1])
     message.context_stamp = time_message(seen.stamp)
@@ -51,6 +54,9 @@ def request_message(seen: Seen, actions: Array, goal: Goal, discount: float, see
     message.context_readings = floats([] if seen.readings is None else seen.readings.numpy())
     message.goal = frame_message(goal.latents, goal.encoder, goal.encoder_hash, goal.grid)
     message.goal_weights = floats([] if goal.weights is None else goal.weights.cpu().numpy())
+    if witness is not None:
+        message.witness_way, message.witness_arrived = floats(witness.way), witness.arrived
+        message.witness = frame_message(witness.seen, goal.encoder, goal.encoder_hash, goal.grid)
     message.discount, message.seed = float(discount), int(seed)
     message.seeds, message.steps, message.grid = int(fidelity.seeds), int(fidelity.steps), int(fidelity.grid)
     return message
@@ -63,7 +69,8 @@ def question(request: Rollout.Request) -> Question:
     actions = _rows(request.actions, (int(request.samples), int(request.horizon)), "actions")
     if len(actions) and not actions.shape[1]:
         raise PlanningError("samples without a step", got=f"{request.samples} samples, horizon 0", allowed="a horizon of at least 1")
-    return Question(actions, _goal(request), float(request.discount), int(request.seed), fidelity, wanted, bool(request.want_doubt))
+    aims = _goal(request), float(request.discount), int(request.seed)
+    return Question(actions, *aims, fidelity, wanted, bool(request.want_doubt), _witness(request))
 
 
 def committed(request: Rollout.Request) -> Array:
@@ -129,6 +136,17 @@ def _goal(request: Rollout.Request) -> Goal | None:
         )
     told = torch.from_numpy(weights) if len(weights) else None
     return Goal("asked", tokens, grid, request.goal.encoder, request.goal.encoder_hash, np.zeros((1, 1, 3), np.uint8), told)
+
+
+def _witness(request: Rollout.Request) -> Witness | None:
+    if not len(request.witness.data):
+        return None
+    count = len(request.witness_way) // ACTION
+    way, arrived = _rows(request.witness_way, (count,), "witness_way"), int(request.witness_arrived)
+    if not arrived < count or request.horizon > count:
+        got, allowed = f"{count} steps, there with step {arrived}", f"at least {request.horizon} steps, there with one of them"
+        raise PlanningError("the witness does not say how its way ends", got=got, allowed=allowed)
+    return Witness(way, arrived, latents(request.witness))
 
 
 def _rows(values: Sequence[float] | Iterable[float], counts: tuple[int, ...], what: str) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from wm_core.planning.pursuit import PursuitConfig
 from wm_core.planning.schedule import Ticks
 from wm_core.planning.scores import Pass, Scores
 from wm_core.planning.sight import Sight, SightConfig, Source
+from wm_core.planning.witness import Witness
 from wm_core.robot import rotation
 from wm_core.robot.rotation import Array
 
@@ -88,7 +89,7 @@ class World:
 
 
 class SeeingPose:
-    """A model whose latent is the tool's position. Plans take the world's time.
+    """A model whose latent is the tool's position, imagined wrong by `off` (3,) m. Plans take the world's time.
 
     Scores are mean squared distances to the goal, all of one spread.
     """
@@ -99,12 +100,16 @@ class SeeingPose:
         self.starts: list[tuple[Array, float]] = []
         self.fault: Exception | None = None
         self.spread = 0.0
+        self.off, self._known = np.zeros(3), np.zeros((1, 3))
         self._thinks = False
 
     def see(self, seen: Seen) -> None:
         self.newest = seen.latents[-1, 0].numpy()
         self.start = self.newest + seen.committed[:, :3].double().numpy().sum(axis=0)
-        self._thinks = True
+        self._thinks, self._known = True, np.zeros((1, 3))
+
+    def correct(self, witness: Witness) -> None:
+        self._known = witness.wrong(torch.from_numpy(self._imagined(witness.way))[:, None])[:, 0].numpy()
 
     def evaluate(self, actions: Array, fidelity: Pass) -> Scores:
         if self.fault is not None:
@@ -113,8 +118,12 @@ class SeeingPose:
             self._thinks = False
             self.asked.append(actions)
             self.world.advance(self.world.plan_seconds)
-        way = self.start + actions[:, :, :3].cumsum(axis=1)
+        way = self._imagined(actions) - self._known
         return Scores(np.square(way - self.goal).sum(axis=2).mean(axis=1), np.full(len(actions), self.spread))
 
     def distance(self) -> float:
         return float(np.square(self.newest - self.goal).sum())
+
+    def _imagined(self, actions: Array) -> Array:
+        """Positions (..., H, 3) after each step of actions (..., H, 7)."""
+        return self.start + actions[..., :3].cumsum(axis=-2) + self.off

@@ -11,6 +11,7 @@ from wm_core.planning.goal import Goal
 from wm_core.planning.goal_distance import GoalDistance
 from wm_core.planning.model_evaluator import ModelEvaluator, Seen
 from wm_core.planning.scores import Fidelity
+from wm_core.planning.witness import Witness
 from wm_core.world_model.checkpoint import Checkpoint, Provenance
 from wm_core.world_model.conditioning import Conditioning
 from wm_core.world_model.model_config import ModelConfig, ObjectiveConfig, WorldModelConfig
@@ -116,6 +117,21 @@ def test_a_plan_begins_after_what_is_under_way(told: bool) -> None:
     imagined, without = waiting.imagine(actions, "search"), at_once.imagine(actions, "search")
     # The noise of a frame that was committed before is another than that of one that is being imagined.
     assert (imagined - whole).abs().mean() < 0.2 * (imagined - without).abs().mean()
+
+
+@pytest.mark.parametrize("grid", [0, 1])
+def test_what_a_place_was_seen_to_be_is_what_the_way_there_scores(grid: int) -> None:
+    """Exactly where nothing is drawn; and with new frames nothing is known any more."""
+    model, there = world_model(), torch.randn(16, DIM, generator=torch.Generator().manual_seed(9))
+    judge = evaluator(model, search=Fidelity(grid, 1, 1))
+    judge.see(seen(committed=1))
+    way, others = candidates(1)[0], candidates(6)
+    before = judge.evaluate(others, "search")
+    judge.correct(Witness(way, 0, there))
+    assert judge.evaluate(way[None], "search").goal[0] == pytest.approx(float(judge.distances(there, "search")), rel=1e-4)
+    assert np.abs(judge.evaluate(others, "search").goal - before.goal).max() > 1e-3
+    judge.see(seen(committed=1))
+    np.testing.assert_allclose(judge.evaluate(others, "search").goal, before.goal, rtol=1e-5)
 
 
 def test_tokens_without_weight_do_not_count() -> None:

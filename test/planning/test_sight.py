@@ -54,7 +54,7 @@ def test_stamps_from_a_clock_that_is_ahead() -> None:
     sight = watched()
     sight.see(1.05, torch.rand(2, 3), FRONT, 1.0)
     assert sight.fault(CONFIG, 1.0) == ""
-    sight.see(3.0, torch.rand(2, 3), FRONT, 1.05)
+    sight.see(3.05, torch.rand(2, 3), FRONT, 1.05)
     assert "from 2.0 s ahead" in sight.fault(CONFIG, 1.05)
 
 

@@ -53,6 +53,7 @@ from wm_core.planning.scores import Fidelity, Pass, Scores
 from wm_core.planning.search import Problem, Search, SearchConfig
 from wm_core.planning.served_model import LoadCode
 from wm_core.planning.split import UnavailableError
+from wm_core.planning.witness import Witness
 from wm_core.vision.encoder import Encoder
 from wm_core.world_model.world_model import WorldModel
 from wm_ros.images import picture
@@ -179,6 +180,13 @@ def test_several_servers_score_as_one_process_does(served: Served) -> None:
         for fidelity in FIDELITIES:
             for count in (1, 9):
                 same(judge.evaluate(candidates(count), fidelity), own.evaluate(candidates(count), fidelity))
+        known = Witness(candidates(1)[0].astype(np.float32), 1, goal().latents.flip(0))
+        judge.correct(known)
+        own.correct(known)
+        plain = served.evaluator().evaluate(candidates(9), "search")
+        for fidelity in FIDELITIES:
+            same(judge.evaluate(candidates(9), fidelity), own.evaluate(candidates(9), fidelity))
+        assert np.abs(own.evaluate(candidates(9), "search").goal - plain.goal).max() > 1e-3
         assert judge.distance() == pytest.approx(own.distance(), rel=1e-5)
         found, expected = judge.imagine(candidates(2), "review"), own.imagine(candidates(2), "review")
         torch.testing.assert_close(found, expected, atol=2e-3, rtol=2e-3)
@@ -229,6 +237,7 @@ def test_pictures_come_with_the_answer_and_to_whoever_watches(served: Served) ->
 R = Rollout.Response
 NOT_FINITE = candidates(4)
 NOT_FINITE[1, 1, 1] = math.nan
+FRAME = request_message(seen(), candidates(4), goal(), 0.0, 0, FIDELITIES["search"]).goal
 TURNED = request_message(seen(), candidates(4), goal(), 0.0, 0, FIDELITIES["search"]).goal
 TURNED.grid_height, TURNED.grid_width = 2, 8
 FOREIGN = request_message(seen(), candidates(4), goal("b" * 64), 0.0, 0, FIDELITIES["search"]).goal
@@ -256,6 +265,13 @@ BAD = {
     "context actions that do not fit": (dict(context_actions=[0.0] * 7), R.INVALID, "context_actions are not"),
     "context readings that do not fit": (dict(context_readings=[0.0] * 7), R.INVALID, "context_readings are not"),
     "context readings NaN": (dict(context_readings=[math.nan] * 7 * FRAMES), R.INVALID, "not finite"),
+    "a witness that never arrives": (
+        dict(witness_way=[0.0] * 21, witness_arrived=3, witness=FRAME),
+        R.INVALID,
+        "does not say how its way ends",
+    ),
+    "a witness that is too short": (dict(witness_way=[0.0] * 7, witness=FRAME), R.INVALID, "does not say how its way ends"),
+    "a witness NaN": (dict(witness_way=[math.nan] * 21, witness=FRAME), R.INVALID, "witness is not finite"),
     "another model": (dict(model_hash="f" * 64), R.MODEL_MISMATCH, "another model serves"),
 }
 

@@ -19,6 +19,7 @@ from wm_core.planning.plan import rest
 from wm_core.planning.retreat import Place, nearest
 from wm_core.planning.scores import Evaluator, Fidelity, Pass, Scores
 from wm_core.planning.search import Problem, Search
+from wm_core.planning.witness import Witness
 from wm_core.robot import rotation
 from wm_core.robot.rotation import Array
 from wm_core.simulation.camera import Picture
@@ -137,11 +138,12 @@ class Planner:
     def act(self, observation: Observation) -> Decision:
         began = time.perf_counter()
         frame = torch.from_numpy(np.ascontiguousarray(observation.frame)).permute(2, 0, 1)[None]
-        self._history.see(observation.time, self._encoder(frame).patches[0])
+        tokens = self._encoder(frame).patches[0]
+        self._history.see(observation.time, tokens)
         now = Reading(observation.time, observation.tool, observation.gripper)
         self._history.feel(now)
         self._evaluator.see(self._history.seen(self._frames, self._search.bounds.seconds, np.zeros((0, 7))))
-        self._place = nearest(self._place, observation.measured, self._evaluator.distance(), self._search.retreat.apart)
+        self._place = nearest(self._place, observation.measured, self._evaluator.distance(), self._search.retreat.apart, tokens)
         return self._planned(self._evaluator, observation, began)
 
     def _planned(self, evaluator: Evaluator, observation: Observation, began: float) -> Decision:
@@ -171,6 +173,9 @@ class TrueDynamics(Planner):
         self._world.arm.restore(now)
         steps = self._distances(frames.reshape(-1, *frames.shape[2:])).reshape(frames.shape[:2])
         return Scores(self._distance.of_plans(torch.from_numpy(steps)).numpy(), np.zeros(len(actions)))
+
+    def correct(self, witness: Witness) -> None:
+        """What is carried out is not wrong."""
 
     def distance(self) -> float:
         """Of what the camera sees now."""

@@ -127,7 +127,7 @@ class Drafter:
 
     def nearest(self, place: Place | None, view: View, distance: float) -> Place | None:
         """The nearest place to the goal that was seen, after the newest frame, which is so far from the goal."""
-        return place if view.tool is None else nearest(place, view.tool, distance, self.search.retreat.apart)
+        return place if view.tool is None else nearest(place, view.tool, distance, self.search.retreat.apart, view.history.last_frame)
 
     def rests(self, place: Place | None, view: View) -> bool:
         """Whether the newest frame was taken at that place."""

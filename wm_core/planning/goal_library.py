@@ -32,7 +32,7 @@ class GoalLibrary:
         return sorted(name for name in found if NAME.fullmatch(name))
 
     def save(self, goal: Goal) -> Path:
-        """Keep a goal under its name, in place of an older one, which a fault on the way leaves, and a kill too, if under a name with a dot."""
+        """Keep a goal under its name, in place of an older one, which a fault on the way leaves (a kill too, or aside as .NAME.PID.old)."""
         if not NAME.fullmatch(goal.name):
             raise GoalError("this cannot be the name of a goal", got=goal.name, allowed="1 .. 64 letters, digits, '_' and '-'")
         final, partial = self.folder / goal.name, self.folder / f".{goal.name}.{os.getpid()}"

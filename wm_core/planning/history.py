@@ -70,6 +70,11 @@ class History:
         return self._frames[-1][0] if self._frames else -np.inf
 
     @property
+    def last_frame(self) -> Tensor | None:
+        """The newest (P, D); None before the first."""
+        return self._frames[-1][1] if self._frames else None
+
+    @property
     def last_reading(self) -> Reading | None:
         """The newest; None before the first."""
         return self._readings[-1] if self._readings else None

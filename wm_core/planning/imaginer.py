@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from wm_core.errors import GoalError, PlanningError
@@ -18,6 +19,7 @@ from wm_core.planning.goal_distance import GoalDistance
 from wm_core.planning.history import History
 from wm_core.planning.model_evaluator import ModelEvaluator, Seen
 from wm_core.planning.scores import Fidelity, Scores
+from wm_core.planning.witness import Witness
 from wm_core.robot.rotation import Array
 from wm_core.world_model.world_model import WorldModel
 
@@ -39,7 +41,7 @@ class Question:
     """actions (N, H, 7), where N may be 0; a goal and the discount of its distance, or None; the first seed, and how to imagine.
 
     fidelity.steps of 0 are the model's own. `frames` says whether the imagined ones are wanted themselves, `doubt` whether it is told how
-    far the model's own futures of the first candidate lie apart.
+    far the model's own futures of the first candidate lie apart; the `witness` shows what is imagined wrong here.
     """
 
     actions: Array
@@ -49,9 +51,12 @@ class Question:
     fidelity: Fidelity
     frames: bool = False
     doubt: bool = False
+    witness: Witness | None = None
 
     def require_sane(self, largest: int) -> None:
         """Refuse what is not finite, or more than `largest` imagined frames."""
+        if self.witness is not None and not (np.isfinite(self.witness.way).all() and bool(self.witness.seen.isfinite().all())):
+            raise PlanningError("the witness is not finite", got=f"{len(self.witness.way)} steps")
         if not np.isfinite(self.actions).all():
             raise PlanningError("actions are not finite", got=f"{int((~np.isfinite(self.actions)).sum())} numbers")
         if not 0.0 <= self.discount <= 1.0:
@@ -124,13 +129,17 @@ class Imaginer:
         fidelity = replace(question.fidelity, steps=question.fidelity.steps or self.model.config.objective.resolved().sampling_steps)
         goal, weights = (None, None) if question.goal is None else (question.goal.latents, question.goal.weights)
         context = seen.committed, seen.actions, seen.known, seen.readings
-        parts = [_digest(part) for part in (goal, weights, *context)]
+        known = question.witness
+        shown = (None, None) if known is None else (torch.from_numpy(known.way), known.seen)
+        parts = [_digest(part) for part in (goal, weights, *context, *shown)]
         key = (seen.stamp, len(seen.latents), *parts, question.discount, question.seed, fidelity)
         if key not in self._kept:
             aim = question.goal or self._nothing(seen)
             distance = GoalDistance(question.discount)
             self._kept[key] = ModelEvaluator(self.model, aim, distance, {"search": fidelity}, question.seed)
             self._kept[key].see(seen)
+            if known is not None:
+                self._kept[key].correct(known)
         self._kept.move_to_end(key)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)

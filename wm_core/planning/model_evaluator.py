@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from wm_core.errors import PlanningError
 from wm_core.planning.goal import Goal
 from wm_core.planning.goal_distance import GoalDistance
 from wm_core.planning.scores import Fidelity, Pass, Scores
+from wm_core.planning.witness import Witness
 from wm_core.robot.rotation import Array
 from wm_core.world_model.conditioning import Conditioning
 from wm_core.world_model.rollout import Context
@@ -42,6 +43,8 @@ class ModelEvaluator:
         self._model, self._distance, self._fidelities, self._seed = model, distance, fidelities, seed
         self._goal, self._weights = goal.latents, goal.weights
         self._contexts: dict[Pass, Context] = {}
+        self._witness: Witness | None = None
+        self._wrong: dict[Pass, Tensor] = {}
         self._seen: Seen | None = None
         self._newest = torch.empty(0)
         for name, fidelity in fidelities.items():
@@ -53,14 +56,23 @@ class ModelEvaluator:
         """Begin from these frames, and from what the actions under way will lead to."""
         self._seen = seen
         self._contexts.clear()
-        self._newest = seen.latents[-1]
+        self._wrong.clear()
+        self._witness, self._newest = None, seen.latents[-1]
 
     def evaluate(self, actions: Array, fidelity: Pass) -> Scores:
         """Scores of candidates (N, H, 7)."""
-        distances = self._distance.of_plans(self._frame_distances(self.imagine(actions, fidelity), fidelity))
+        imagined = self.imagine(actions, fidelity)
+        if self._witness is not None:
+            imagined = imagined - self._off(self._witness, fidelity)[: actions.shape[1]]
+        distances = self._distance.of_plans(self._frame_distances(imagined, fidelity))
         many = len(distances) > 1
         spread = distances.std(dim=0) if many else torch.zeros_like(distances[0])
         return Scores(distances.mean(dim=0).double().cpu().numpy(), spread.double().cpu().numpy())
+
+    def correct(self, witness: Witness) -> None:
+        """Take off all that is imagined from here what the witness shows it to be wrong by, until new frames are seen."""
+        self._witness = witness
+        self._wrong.clear()
 
     def imagine(self, actions: Array, fidelity: Pass) -> Tensor:
         """Raw latents (seeds, N, H, P, D) of candidates (N, H, 7) on the grid of this fidelity."""
@@ -77,6 +89,14 @@ class ModelEvaluator:
         """Of frames (..., P, D) as the encoder gives them, on the grid of this fidelity: (...)."""
         grid = self._model.grids[self._fidelities[fidelity].grid]
         return self._frame_distances(self._model.pooled(latents, grid), fidelity)
+
+    def _off(self, witness: Witness, fidelity: Pass) -> Tensor:
+        """What imagined frames are wrong by on the grid of this fidelity (H, P, D), the mean over its seeds."""
+        if fidelity not in self._wrong:
+            grid = self._model.grids[self._fidelities[fidelity].grid]
+            there = replace(witness, seen=self._model.pooled(witness.seen, grid))
+            self._wrong[fidelity] = there.wrong(self.imagine(witness.way[None], fidelity)[:, 0].mean(dim=0))
+        return self._wrong[fidelity]
 
     def _context(self, fidelity: Pass) -> Context:
         """Made when it is first asked for: many plans end without a review."""

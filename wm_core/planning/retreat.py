@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from wm_core.configuration import setting
 from wm_core.planning.bounds import StepLimits, ToolState
+from wm_core.planning.witness import Witness
 from wm_core.robot import rotation
 from wm_core.robot.rotation import Array
 
@@ -33,17 +35,19 @@ class RetreatConfig:
         "How much less than the way back a plan must cost, as a latent distance, in squares of a latent's deviation", low=0.0, high=1e3
     )
     apart: Apart = setting("How near to each other two poses of the tool are the same place")
+    corrects: bool = setting("What the way back is imagined wrong by, as the place was seen, is taken off all that is imagined")
 
 
-FREE = RetreatConfig(worth=0.0, apart=Apart(0.0, 0.0))  # a plan only has to be better
+FREE = RetreatConfig(worth=0.0, apart=Apart(0.0, 0.0), corrects=False)  # a plan only has to be better
 
 
 @dataclass(frozen=True)
 class Place:
-    """Pose (4, 4) of the tool when a frame was taken, and the latent distance of that frame to the goal."""
+    """Pose (4, 4) of the tool when a frame was taken, the latent distance of that frame to the goal, and the frame (P, D) if kept."""
 
     pose: Array
     distance: float
+    seen: Tensor | None = None
 
     def shows(self, pose: Array, apart: Apart) -> bool:
         """Whether a tool at `pose` (4, 4) is here."""
@@ -60,13 +64,22 @@ class Place:
             actions[:, part] = shares[:, None] * away[part]
         return actions
 
+    def witness(self, way: Array, tool: ToolState, apart: Apart) -> Witness | None:
+        """A way (H, 7) from the tool to this place as one whose end is known; None where it does not arrive, or nothing was kept."""
+        position, turned = tool.position, tool.rotation
+        for step, action in enumerate(way):
+            position, turned = position + action[:3], rotation.matrix(action[3:6]) @ turned
+            if self.seen is not None and self.shows(rotation.pose(position, turned), apart):
+                return Witness(way, step, self.seen)
+        return None
 
-def nearest(place: Place | None, pose: Array, distance: float, apart: Apart) -> Place:
-    """The nearest of the place known so far and one more frame, taken with the tool at `pose` (4, 4).
+
+def nearest(place: Place | None, pose: Array, distance: float, apart: Apart, seen: Tensor | None = None) -> Place:
+    """The nearest of the place known so far and one more frame (P, D), taken with the tool at `pose` (4, 4).
 
     A place that is seen again is what it looks like now, as the scene may have changed; it stays where it is, or an arm that slowly leaves
     it would take it along.
     """
     if place is None or distance <= place.distance:
-        return Place(pose, distance)
-    return Place(place.pose, distance) if place.shows(pose, apart) else place
+        return Place(pose, distance, seen)
+    return Place(place.pose, distance, seen) if place.shows(pose, apart) else place

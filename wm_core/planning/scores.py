@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from wm_core.configuration import setting
+from wm_core.planning.witness import Witness
 from wm_core.robot.rotation import Array
 
 Pass = Literal["search", "review"]
@@ -32,6 +33,9 @@ class Evaluator(Protocol):
 
     def evaluate(self, actions: Array, fidelity: Pass) -> Scores:
         """Scores of candidates (N, H, 7), all from the same context, the same goal and the same noise."""
+
+    def correct(self, witness: Witness) -> None:
+        """Take off all that is imagined from here what the witness shows it to be wrong by, until new frames are seen."""
 
     def distance(self) -> float:
         """Of the newest frame to the goal, in the units of the scores."""

@@ -21,6 +21,7 @@ from wm_core.planning.noise import coloured
 from wm_core.planning.plan import Plan
 from wm_core.planning.retreat import FREE, Place, RetreatConfig
 from wm_core.planning.scores import Evaluator, Pass
+from wm_core.planning.witness import Witness
 from wm_core.robot.rotation import Array
 
 Clock = Callable[[], float]
@@ -113,6 +114,8 @@ class Search:
         from the plan before; None: as long as an iteration.
         """
         begin, longest, look, kept = clock(), 0.0, 0.0, 0.0
+        if (witness := self._witness(problem)) is not None:
+            evaluator.correct(witness)
         deviation = first = self.deviation()
         mean, pools = self._first_mean(problem), list[_Pool]()
         while len(pools) < self.config.iterations and (not pools or clock() + longest + kept <= deadline):
@@ -153,6 +156,13 @@ class Search:
         if problem.place is None:
             return self._still(problem)
         return problem.place.way_back(problem.start, self.config.horizon, self.bounds.limits, self.bounds.seconds)
+
+    def _witness(self, problem: Problem) -> Witness | None:
+        """The way back as one whose end is known; None where there is none, or it is not asked for."""
+        if problem.place is None or not self.retreat.corrects:
+            return None
+        way = self.bounds.feasible(self._rest(problem)[None], problem.start)[0]
+        return problem.place.witness(way, problem.start, self.retreat.apart)
 
     def _retreats(self, problem: Problem, best: _Pool, resting: _Pool) -> bool:
         """Whether the best is not imagined to be so much nearer than the nearest place seen that it is worth leaving that for it."""
