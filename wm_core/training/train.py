@@ -48,6 +48,7 @@ def train(path: Path, overrides: Sequence[str], folder: Path, resume: bool, dry:
         if dry:
             _say_cost(config, processes, folder, say)
             return
+        processes.wait()  # what is to be encoded is told before any of them begins
         skips = Skips(say)
         statistics = prepare(datasets, config, processes, begun, skips, say)
         source = datasets.source(config.run.batch, skips.add, processes.rank, processes.world)
