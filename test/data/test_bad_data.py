@@ -115,6 +115,38 @@ def test_actions_that_are_not_numbers_cost_their_episode(copied: Callable[[], Ma
     assert reader.clip(0, 10, REQUEST, "wrist").action_mask.all()
 
 
+@pytest.mark.parametrize(("first_rows", "others"), [((), 6), ((), 8), ((6, 8), 7)], ids=["narrow", "wide", "ragged"])
+def test_rows_of_another_width_than_is_told_cost_their_episodes(
+    copied: Callable[[], Made], first_rows: tuple[int, ...], others: int
+) -> None:
+    """meta/info.json tells 7. Of wider rows a part would be taken; a row of 6 and one of 8 would put later numbers out of place."""
+    dataset = copied()
+    path = DatasetReader(dataset.root, dataset.config).metadata.data_file_of(0)
+
+    def rewritten(table: pa.Table) -> pa.Table:
+        widths = [*first_rows, *[others] * (len(table) - len(first_rows))]
+        rows = pa.array([np.full(width, 0.01, dtype=np.float32) for width in widths], pa.list_(pa.float32()))
+        return table.set_column(table.column_names.index("action"), "action", rows)
+
+    rewrite_rows(path, rewritten)
+    reader = DatasetReader(dataset.root, dataset.config, Preprocessing(32, 32))
+    lost = {episode for episode in range(len(reader.metadata)) if reader.metadata.data_file_of(episode) == path}
+    mixture = Mixture([Source(reader, True)], REQUEST, LABELLED)
+    drawn = [mixture.draw(k) for k in range(40)]
+    skipped = [skip for one in drawn for skip in one.skipped]
+    assert skipped
+    assert {skip.episode for skip in skipped} <= lost
+    assert all("column action" in skip.reason for skip in skipped)
+    assert not {one.clip.episode for one in drawn} & lost
+
+
+def test_a_table_without_a_column_that_is_told_costs_its_episodes(copied: Callable[[], Made]) -> None:
+    dataset = copied()
+    rewrite_rows(DatasetReader(dataset.root, dataset.config).metadata.data_file_of(0), lambda table: table.drop_columns(["action"]))
+    with pytest.raises(EpisodeError, match="without action"):
+        DatasetReader(dataset.root, dataset.config).clip(0, 0, REQUEST, "wrist")
+
+
 def test_rows_of_another_episode_are_refused(copied: Callable[[], Made]) -> None:
     dataset = copied()
     reader = DatasetReader(dataset.root, dataset.config)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from wm_core.data.errors import DatasetError
 from wm_core.data.loader import Batch, ClipStream
 from wm_core.data.mixture import CYCLE, Mixture, MixtureConfig, Source, order, shares
 from wm_core.data.reader import DatasetReader
-from wm_core.data.split import held_out
+from wm_core.data.split import draw, held_out
 from wm_core.errors import ConfigurationError
 
 REQUEST = ClipRequest(seconds=0.6, fps=FPS)
@@ -118,13 +119,35 @@ def test_training_and_evaluation_share_no_episode(sources: list[Source]) -> None
     assert train | test == set(range(10))
 
 
+def test_a_dataset_that_is_listed_again_without_labels_keeps_back_the_same_episodes(
+    sources: list[Source], made: Made, tmp_path: Path
+) -> None:
+    """Under another name and by another path, too: its pictures are those that the model is judged by."""
+    (tmp_path / "again").symlink_to(made.root)
+    again = Source(DatasetReader(tmp_path / "again", replace(made.config, name="again", action=None), SIZE), False)
+    config = MixtureConfig(unlabelled_per_labelled=1.0, held_out=0.3)
+    training, evaluation = (Mixture([sources[0], again], REQUEST, config, evaluation=held) for held in (False, True))
+    kept = set(np.flatnonzero(held_out("noise", 10, 0.3, 0)).tolist())
+    for labelled in (True, False):
+        seen, judged = (
+            {drawn.clip.episode for k in range(48) if (drawn := mixture.draw(k)).labelled == labelled} for mixture in (training, evaluation)
+        )
+        assert judged == kept
+        assert len(seen) > 1
+        assert not seen & kept
+
+
 @given(st.integers(1, 300), st.integers(0, 100), st.floats(0.05, 0.5), st.integers(0, 5))
-def test_no_episode_changes_sides_when_a_dataset_grows(episodes: int, more: int, share: float, seed: int) -> None:
+def test_no_episode_is_held_out_after_it_was_trained_on(episodes: int, more: int, share: float, seed: int) -> None:
+    """One alone may go over to training: the one that is held out because no episode's draw is below the share."""
     before, after = held_out("set", episodes, share, seed), held_out("set", episodes + more, share, seed)
+    draws = np.array([draw("set", episode, seed) for episode in range(episodes + more)])
+    smallest = int(draws[:episodes].argmin())
     assert before.any()
-    differing = np.flatnonzero(before != after[:episodes])
-    assert len(differing) <= 1
-    assert before.sum() == 1 or len(differing) == 0
+    assert np.array_equal(np.flatnonzero(before), np.union1d(np.flatnonzero(draws[:episodes] < share), [smallest]))
+    released = draws[smallest] >= share and (draws[episodes:] < draws[smallest]).any()
+    assert np.flatnonzero(before & ~after[:episodes]).tolist() == ([smallest] if released else [])
+    assert not (after[:episodes] & ~before).any()
 
 
 def test_about_the_asked_share_is_held_out() -> None:

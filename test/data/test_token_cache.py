@@ -215,3 +215,37 @@ def test_several_writers_leave_one_whole_cache(plain: Made, reader: DatasetReade
         wanted = Means().encode(torch.from_numpy(reader.frames(episode, np.arange(20), "left"))).numpy()
         assert np.allclose(cache.tokens(reader, episode, np.arange(20), "left"), wanted, atol=0.6)
     assert not [path for path in folder.rglob(".*")], "something half written was left behind"
+
+
+class Watched(DatasetReader):
+    """A reader that remembers which episodes it was asked for."""
+
+    def __init__(self, reader: DatasetReader) -> None:
+        super().__init__(reader.root, reader.config, reader.preprocessing)
+        self.seen: list[int] = []
+
+    def frames(self, episode: int, rows: np.ndarray, role: str) -> np.ndarray:
+        self.seen.append(episode)
+        return super().frames(episode, rows, role)
+
+
+def test_what_another_process_made_meanwhile_is_not_made_again(reader: DatasetReader, tmp_path: Path) -> None:
+    watched = Watched(reader)
+
+    class Slow(Means):
+        def encode(self, frames: torch.Tensor) -> torch.Tensor:
+            TokenCache(tmp_path / "cache", Means(), SIZE).fill([reader], quiet)  # the other one fills it while this one encodes
+            return super().encode(frames)
+
+    assert TokenCache(tmp_path / "cache", Slow(), SIZE).fill([watched], quiet) == []
+    assert watched.seen == [0]
+
+
+def test_processes_begin_at_different_places_and_each_sees_to_all(reader: DatasetReader, tmp_path: Path) -> None:
+    orders = []
+    for rank in range(3):
+        watched, cache = Watched(reader), TokenCache(tmp_path / str(rank), Means(), SIZE)
+        cache.fill([watched], quiet, rank=rank, world=3)
+        orders.append(watched.seen)
+        assert cache.plan([reader]).episodes == 0
+    assert orders == [[0, 2, 1], [1, 0, 2], [2, 1, 0]], "its own, then the others' from their ends"

@@ -19,13 +19,15 @@ from wm_core import configuration
 from wm_core.data.collect import CollectConfig, collect
 from wm_core.data.episode import Episode
 from wm_core.data.lerobot_writer import DatasetWriter, Layout, VideoSettings
-from wm_core.data.skips import Skip
+from wm_core.data.skips import Skip, Skips
+from wm_core.data.token_cache import Plan
 from wm_core.errors import CheckpointError, ConfigurationError
 from wm_core.simulation.sim_config import SimConfig
-from wm_core.training import metrics_log, train_config
+from wm_core.training import dry_run, metrics_log, train_config
+from wm_core.training.distributed import Processes
 from wm_core.training.errors import TrainingError
 from wm_core.training.token_source import Datasets, open_datasets, open_encoder
-from wm_core.training.train import train
+from wm_core.training.train import prepare, train
 from wm_core.vision.embedded import MomentNetwork, save_embedded
 from wm_core.vision.encoder import FrozenEncoder
 from wm_core.vision.preprocessing import Preprocessing
@@ -148,6 +150,38 @@ def test_a_cache_is_filled_once(run: Train, laboratory: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (laboratory / "tokens").rglob("*.tokens")} == files
 
 
+def test_it_is_told_what_is_too_short_for_a_clip_and_what_the_curriculum_could_still_use(laboratory: Path) -> None:
+    """Clips of the longest stage are read in every stage: episodes of 9 rows give none of 12, whatever a stage cuts them to."""
+    changes = ("data.cache=told", "data.clip.seconds=1.2", "curriculum=[{from_step: 0, frames: [4]}, {from_step: 2, frames: [4, 12]}]")
+    config = train_config.read(laboratory / "train.yaml", changes)
+    datasets = open_datasets(config.data, laboratory, open_encoder(config.data, laboratory, torch.device("cpu")))
+    told = [line for line in dry_run.describe(config, datasets) if "shorter" in line]
+    lost = "(100.0%, 100.0% of its time) are shorter than a clip of 1.2 s and give none, the first: 0, 1"
+    rest = "with data.clip.seconds=0.4, the shortest of the curriculum, 0 would give none"
+    assert told == [f"  2 of 2 episodes of {laboratory / name} {lost}; {rest}" for name in ("arm", "video")]
+
+
+def test_of_several_processes_one_tells_what_all_meet(laboratory: Path) -> None:
+    """An unreadable episode is met by each of them, while it encodes and while it measures."""
+    config = train_config.read(laboratory / "train.yaml", ["data.cache=shared"])
+    opened = open_datasets(config.data, laboratory, open_encoder(config.data, laboratory, torch.device("cpu")))
+    planted = Skip("set", 1, "planted")
+
+    class Planted(Datasets):
+        def fill(self, announce: Callable[[Plan], None], skipped: Callable[[Skip], None], rank: int = 0, world: int = 1) -> None:
+            super().fill(announce, skipped, rank, world)
+            skipped(planted)
+
+    said = dict[int, list[str]]()
+    for rank in (1, 0):
+        said[rank] = []
+        skips = Skips(said[rank].append)
+        prepare(Planted(opened.config, opened.copies), config, Processes(rank, 2), None, skips, said[rank].append)
+        skips.add(planted)
+        assert skips.lines() == (planted.text(),)
+    assert said == {1: [], 0: ["skipped set 1: planted"]}, "and the second to come found nothing left to encode"
+
+
 def test_augmented_copies_give_other_tokens_and_off_gives_what_was_there(laboratory: Path) -> None:
     def opened(*changes: str) -> Datasets:
         own = train_config.read(laboratory / "train.yaml", ["data.cache=changed", *changes]).data
@@ -214,7 +248,7 @@ def test_every_episode_that_gives_no_clip_is_named(laboratory: Path, tmp_path: P
     train(tmp_path / "train.yaml", ["run.steps=1"], tmp_path / "out", False, False, said.append)
     root = tmp_path / "set"
     assert f"  1 episodes of {root} contradict themselves, the first: 3, another number of frames than of rows" in said
-    assert f"  1 episodes of {root} are shorter than a clip of 0.8 s, the first: 2" in said
+    assert f"  1 of 3 episodes of {root} (33.3%, 20.0% of its time) are shorter than a clip of 0.8 s and give none, the first: 2" in said
     assert [line.split(";")[0] for line in said if line.startswith("skipped")] == [f"skipped {root} 1: an action is not a number"]
 
 

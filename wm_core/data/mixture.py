@@ -63,7 +63,9 @@ class Mixture:
         self._order = order(shares(self.sources, config.unlabelled_per_labelled))
         self._rank = np.array([int(np.sum(self._order[:place] == source)) for place, source in enumerate(self._order)])
         self._counts = np.bincount(self._order, minlength=len(self.sources))
-        self._pools = [_Pool(source, request, config, evaluation) for source in self.sources]
+        kept_back = [_kept_back(source.reader, self.sources, config) for source in self.sources]
+        alike = config.like_context > 1
+        self._pools = [_Pool(source, kept, request, alike, evaluation) for source, kept in zip(self.sources, kept_back, strict=True)]
 
     def source_of(self, k: int) -> int:
         return int(self._order[k % CYCLE])
@@ -91,14 +93,13 @@ class Mixture:
 class _Pool:
     """Every place in one source where a clip may begin, each equally likely."""
 
-    def __init__(self, source: Source, request: ClipRequest, config: MixtureConfig, evaluation: bool) -> None:
+    def __init__(self, source: Source, kept_back: NDArray[np.bool_], request: ClipRequest, alike: bool, evaluation: bool) -> None:
         self._reader = source.reader
         counts = source.reader.start_count(request)
-        kept_back = held_out(source.reader.name, len(counts), config.held_out if source.labelled else 0.0, config.seed)
         self._counts = np.where(kept_back == evaluation, counts, 0)
         self._ends = np.cumsum(self._counts)
         self._roles = sorted(source.reader.config.cameras)
-        self._alike = config.like_context > 1
+        self._alike = alike
         if self._counts.sum() == 0:
             got = f"{len(counts)} episodes, {int(kept_back.sum())} held out, {len(source.reader.faults)} faulty"
             raise DatasetError(f"{source.reader.name} has no clip to give", got=got, allowed=f"episodes of {request.seconds:g} s or more")
@@ -126,6 +127,19 @@ class _Pool:
             except EpisodeError:
                 scenes[episode] = int(episode)
         return scenes
+
+
+def _kept_back(reader: DatasetReader, sources: Sequence[Source], config: MixtureConfig) -> NDArray[np.bool_]:
+    """Which episodes of a dataset are held out, (episodes,): those of every labelled source that reads the same folder.
+
+    Without its actions an episode has the same pictures, so no source may train on it.
+    """
+    root, episodes = reader.root.resolve(), len(reader.metadata)
+    names = {source.reader.name for source in sources if source.labelled and source.reader.root.resolve() == root}
+    kept = np.zeros(episodes, dtype=np.bool_)
+    for name in names:
+        kept |= held_out(name, episodes, config.held_out, config.seed)
+    return kept
 
 
 def _hidden(clip: Clip) -> Clip:

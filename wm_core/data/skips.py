@@ -25,10 +25,13 @@ class Skips:
         self._say, self._met = say, dict[tuple[str, int], Skip]()
 
     def add(self, skip: Skip) -> None:
-        key = (skip.dataset, skip.episode)
-        if key not in self._met:
-            self._met[key] = skip
+        if (skip.dataset, skip.episode) not in self._met:
+            self.note(skip)
             self._say(f"skipped {skip.text()}")
+
+    def note(self, skip: Skip) -> None:
+        """Count a skip that another process tells."""
+        self._met.setdefault((skip.dataset, skip.episode), skip)
 
     def lines(self) -> tuple[str, ...]:
         """A line for each episode, in the order in which they were met."""

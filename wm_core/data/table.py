@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -77,16 +78,20 @@ class Table:
                     table = file.read_row_group(group, columns=self._keys, use_threads=False)
             except (OSError, pa.ArrowException) as error:
                 raise EpisodeError("a table cannot be read", got=f"{path.name}: {str(error).splitlines()[0]}") from error
+            absent = [name for name in self._keys if name not in table.column_names]
+            if absent:
+                raise EpisodeError("a table lacks columns that meta/info.json names", got=f"{path.name} without {', '.join(absent)}")
+            columns = {name: _array(table[name], name, self._metadata.width(name)) for name in self._keys}
             while self._groups and self._rows_kept + table.num_rows > ROWS_KEPT:
                 self._rows_kept -= len(self._groups.popitem(last=False)[1]["frame_index"])
             self._rows_kept += table.num_rows
-            self._groups[key] = {name: _array(table[name], name) for name in self._keys}
+            self._groups[key] = columns
         self._groups.move_to_end(key)
         return self._groups[key]
 
 
-def _array(column: pa.ChunkedArray, name: str) -> NDArray[Any]:
-    """Words as (L,) objects, numbers as (L, n); a column with holes or of uneven width is refused."""
+def _array(column: pa.ChunkedArray, name: str, width: int) -> NDArray[Any]:
+    """Words as (L,) objects, numbers as (L, width); a column with holes, of uneven or of another width is refused."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return np.array(column.to_pylist(), dtype=object)
     rows = len(column)
@@ -94,7 +99,14 @@ def _array(column: pa.ChunkedArray, name: str) -> NDArray[Any]:
     while pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type) or pa.types.is_large_list(values.type):
         if values.null_count:
             raise EpisodeError(f"column {name} has holes", got=f"{values.null_count} rows without a value")
+        # Rows of 6 and 8 numbers are together as long as rows of 7, and would be read with every number out of place.
+        lengths = pc.list_value_length(values).to_numpy()
+        if len(lengths) and lengths.min() != lengths.max():
+            raise EpisodeError(f"column {name} has rows of different width", got=f"{lengths.min()} .. {lengths.max()} numbers")
         values = values.flatten()
-    if values.null_count or (rows and len(values) % rows):
-        raise EpisodeError(f"column {name} has holes or rows of different width", got=f"{len(values)} numbers in {rows} rows")
-    return values.to_numpy(zero_copy_only=False).reshape(rows, -1)
+    if values.null_count:
+        raise EpisodeError(f"column {name} has holes", got=f"{values.null_count} numbers in {rows} rows are missing")
+    if len(values) != rows * width:
+        got = f"{len(values) // max(rows, 1)} numbers"
+        raise EpisodeError(f"column {name} is not as wide as meta/info.json says", got=got, allowed=str(width))
+    return values.to_numpy(zero_copy_only=False).reshape(rows, width)

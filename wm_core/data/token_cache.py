@@ -28,6 +28,7 @@ from wm_core.data.reader import DatasetReader
 from wm_core.data.skips import Skip
 
 DESCRIPTION = "cache.json"
+Place = tuple[DatasetReader, int, str]  # whose, episode, role of the camera
 
 
 class Encoder(Protocol):
@@ -91,21 +92,31 @@ class TokenCache:
         size = sum(quantised.file_size(count, patches, self._encoder.dim, self.bits) for count in frames)
         return Plan(len(frames), sum(frames), size, shutil.disk_usage(self.folder).free)
 
-    def fill(self, readers: list[DatasetReader], announce: Callable[[Plan], None], batch: int = 64) -> list[Skip]:
-        """Encode what is missing; `announce` is told the cost before the first picture is read. Returns what could not be read."""
+    def fill(
+        self, readers: list[DatasetReader], announce: Callable[[Plan], None], batch: int = 64, rank: int = 0, world: int = 1
+    ) -> list[Skip]:
+        """Encode what is missing; `announce` is told the cost before the first picture is read. Returns what could not be read.
+
+        Of `world` processes that fill it at once each begins with its own part, by its `rank`, and leaves out what another has made.
+        Whoever returns has seen to all of it, so that none need wait for another.
+        """
         plan = self.plan(readers)
         announce(plan)
         plan.require_room()
-        skipped = []
         for reader in readers:
             self._compare(reader)
-            for episode, role in self._missing(reader):
-                try:
-                    tokens = self._encode(reader, episode, role, batch)
-                except EpisodeError as error:
-                    skipped.append(Skip(str(reader.root), episode, str(error)))
-                    continue
-                quantised.write(self._path(reader, episode, role), tokens, self.bits)
+        skipped = []
+        missing = [(reader, *place) for reader in readers for place in self._missing(reader)]
+        for reader, episode, role in _turn(missing, rank, world):
+            path = self._path(reader, episode, role)
+            if path.exists():
+                continue
+            try:
+                tokens = self._encode(reader, episode, role, batch)
+            except EpisodeError as error:
+                skipped.append(Skip(str(reader.root), episode, str(error)))
+                continue
+            quantised.write(path, tokens, self.bits)
         return skipped
 
     def tokens(self, reader: DatasetReader, episode: int, rows: NDArray[np.int64], role: str) -> NDArray[np.float32]:
@@ -176,6 +187,12 @@ class CachedReader(DatasetReader):
     def frames(self, episode: int, rows: NDArray[np.int64], role: str) -> NDArray[Any]:
         self._camera(role)
         return self._cache.tokens(self, episode, rows, role)
+
+
+def _turn(places: list[Place], rank: int, world: int) -> list[Place]:
+    """All places in the order of one process: its own part, then the others' from their ends, where they themselves come last."""
+    first, last = len(places) * rank // world, len(places) * (rank + 1) // world
+    return places[first:last] + (places[last:] + places[:first])[::-1]
 
 
 def folder_for(root: Path, encoder: Encoder, preprocessing: Preprocessing, bits: int = 8, augmentation: str = "") -> Path:

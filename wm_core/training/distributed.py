@@ -38,6 +38,11 @@ class Processes:
             distributed.all_reduce(values)
         return values
 
+    def wait(self) -> None:
+        """Until all processes have come here."""
+        if self.world > 1:
+            distributed.barrier()
+
 
 ALONE = Processes()
 

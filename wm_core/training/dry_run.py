@@ -102,7 +102,7 @@ def describe(config: TrainConfig, datasets: Datasets) -> list[str]:
         cameras = ", ".join(f"{role} = {key}" for role, key in reader.config.cameras.items())
         kind = "labelled" if source.labelled else "unlabelled"
         lines.append(f"{reader.name} ({kind}): {len(reader.episodes)} episodes at {reader.metadata.fps:g} Hz, {cameras}")
-    lines += datasets.left_out()
+    lines += datasets.left_out(min(min(stage.frames) for stage in config.curriculum))
     clip = config.data.clip
     lines.append(f"clips: {clip.frames} frames at {clip.fps:g} Hz, {clip.seconds:g} s; {config.run.global_batch} a step")
     lines.append(f"latents to encode: {datasets.plan().text()}")

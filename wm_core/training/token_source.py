@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from wm_core import configuration
@@ -53,17 +54,21 @@ class Datasets:
         episodes, frames, size = (sum(getattr(plan, name) for plan in plans) for name in ("episodes", "frames", "bytes"))
         return Plan(episodes, frames, size, plans[0].free)
 
-    def left_out(self) -> list[str]:
-        """What no clip can come from, as far as is known before anything is opened."""
-        return [line for reader in self.readers for line in _left_out(reader, self.config.clip)]
+    def left_out(self, shortest: int = 0) -> list[str]:
+        """What no clip can come from, as far as is known before anything is opened.
 
-    def fill(self, announce: Callable[[Plan], None], skipped: Callable[[Skip], None]) -> None:
-        """Encode what is missing; `skipped` is told of what could not be read."""
+        Where a part of the training needs clips of `shortest` frames only, also how many of the short episodes are too short for those.
+        """
+        lines = [line for reader in self.readers for line in _left_out(reader, self.config.clip, shortest)]
+        return [*dict.fromkeys(lines)]
+
+    def fill(self, announce: Callable[[Plan], None], skipped: Callable[[Skip], None], rank: int = 0, world: int = 1) -> None:
+        """Encode what is missing, shared with the other processes of `world`; `skipped` is told of what could not be read."""
         plan = self.plan()
         announce(plan)
         plan.require_room()
         for copy in self.copies:
-            for skip in copy.cache.fill(list(copy.readers), lambda part: None):
+            for skip in copy.cache.fill(list(copy.readers), lambda part: None, rank=rank, world=world):
                 skipped(skip)
 
     def source(self, batch: int, skipped: Callable[[Skip], None], rank: int = 0, world: int = 1, evaluation: bool = False) -> TokenSource:
@@ -111,17 +116,30 @@ def _copy(config: DataConfig, beside: Path, encoder: Encoder, readers: Sequence[
     return Copy(shown, TokenCache(folder, encoder, config.preprocessing, config.cache_bits, augmentation))
 
 
-def _left_out(reader: DatasetReader, clip: ClipRequest) -> list[str]:
-    """By number: episodes that contradict themselves, and those that are shorter than a clip."""
-    short = np.setdiff1d(np.flatnonzero(reader.start_count(clip) == 0), list(reader.faults)).tolist()
+def _left_out(reader: DatasetReader, clip: ClipRequest, shortest: int) -> list[str]:
+    """By number: episodes that contradict themselves, and those that are shorter than a clip, with their share of what can be read."""
     lines = []
     if reader.faults:
         first, reason = next(iter(sorted(reader.faults.items())))
         lines.append(f"  {len(reader.faults)} episodes of {reader.root} contradict themselves, the first: {first}, {reason}")
-    if short:
-        first_ones = ", ".join(map(str, short[:NAMED]))
-        lines.append(f"  {len(short)} episodes of {reader.root} are shorter than a clip of {clip.seconds:g} s, the first: {first_ones}")
+    short, length = _short(reader, clip), reader.metadata.length
+    if len(short):
+        of_episodes, of_time = len(short) / len(reader.episodes), length[short].sum() / length[reader.episodes].sum()
+        whose = f"{len(short)} of {len(reader.episodes)} episodes of {reader.root} ({of_episodes:.1%}, {of_time:.1%} of its time)"
+        first_ones = ", ".join(map(str, short[:NAMED].tolist()))
+        line = f"  {whose} are shorter than a clip of {clip.seconds:g} s and give none, the first: {first_ones}"
+        if 0 < shortest < clip.frames:
+            less = ClipRequest(shortest / clip.fps, clip.fps)
+            line += (
+                f"; with data.clip.seconds={less.seconds:g}, the shortest of the curriculum, {len(_short(reader, less))} would give none"
+            )
+        lines.append(line)
     return lines
+
+
+def _short(reader: DatasetReader, clip: ClipRequest) -> NDArray[np.int64]:
+    """The episodes that can be read and are shorter than a clip."""
+    return reader.episodes[reader.start_count(clip)[reader.episodes] == 0]
 
 
 class TokenSource:

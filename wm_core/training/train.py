@@ -14,11 +14,12 @@ from wm_core.training import clips, dry_run, train_config, world_model_state
 from wm_core.training.clips import LatentClips
 from wm_core.training.distributed import Processes, joined
 from wm_core.training.errors import TrainingError
-from wm_core.training.token_source import PatchEncoder, open_datasets, open_encoder
+from wm_core.training.token_source import Datasets, PatchEncoder, open_datasets, open_encoder
 from wm_core.training.train_config import TrainConfig
 from wm_core.training.trainer import Trainer
 from wm_core.world_model import checkpoint
 from wm_core.world_model.checkpoint import Provenance
+from wm_core.world_model.normalisation import Statistics
 from wm_core.world_model.reckoning import READING
 from wm_core.world_model.world_model import directory
 
@@ -47,17 +48,28 @@ def train(path: Path, overrides: Sequence[str], folder: Path, resume: bool, dry:
         if dry:
             _say_cost(config, processes, folder, say)
             return
+        processes.wait()  # what is to be encoded is told before any of them begins
         skips = Skips(say)
-        datasets.fill(lambda plan: say(plan.text()) if plan.frames else None, skips.add)
-        if begun is not None:
-            statistics = dict(begun.statistics)
-        else:
-            statistics = clips.measure(datasets.source(config.run.batch, skips.add), config.data.statistics_batches)
+        statistics = prepare(datasets, config, processes, begun, skips, say)
         source = datasets.source(config.run.batch, skips.add, processes.rank, processes.world)
         provenance = Provenance(encoder.name, encoder.hash, data_hash=datasets.hash(), git_revision=_revision())
         trainer = Trainer(config, source, statistics, provenance, folder, processes, resume, begun)
         begun = None  # its weights are not needed twice
         trainer.run()
+
+
+def prepare(
+    datasets: Datasets, config: TrainConfig, processes: Processes, begun: checkpoint.Checkpoint | None, skips: Skips, say: Say
+) -> dict[str, Statistics]:
+    """Encode what is missing, shared out among the processes, and measure what clips are normalised with, unless `begun` brings that.
+
+    All processes meet the same here, and the first one tells it; of its own clips in training each tells what was not told.
+    """
+    skipped = skips.add if processes.first else skips.note
+    datasets.fill(lambda plan: say(plan.text()) if processes.first and plan.frames else None, skipped, processes.rank, processes.world)
+    if begun is not None:
+        return dict(begun.statistics)
+    return clips.measure(datasets.source(config.run.batch, skipped), config.data.statistics_batches)
 
 
 def _begun(config: TrainConfig, start: Path | None, resume: bool) -> checkpoint.Checkpoint | None:
