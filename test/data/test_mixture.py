@@ -101,6 +101,21 @@ def test_processes_share_the_clips_of_one(sources: list[Source]) -> None:
     assert all(equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
+def test_other_processes_go_on_after_all_clips_that_were_handed_out(sources: list[Source]) -> None:
+    mixture = Mixture(sources, REQUEST, MixtureConfig(unlabelled_per_labelled=2.0))
+    whole = list(islice(ClipStream(mixture, batch=2), 6))
+    alone, pair = ClipStream(mixture, batch=2), [ClipStream(mixture, batch=2, rank=rank, world=2) for rank in range(2)]
+    assert list(islice(alone, 1))
+    with pytest.raises(DatasetError, match="shared out"):
+        pair[0].load_state_dict(alone.state_dict())
+    alone.load_state_dict(alone.state_dict() | {"next_batch": 2})
+    for one in pair:
+        one.load_state_dict(alone.state_dict())
+    assert all(equal(next(iter(one)), whole[2 + rank]) for rank, one in enumerate(pair))
+    alone.load_state_dict(pair[0].state_dict())
+    assert equal(next(iter(alone)), whole[4])
+
+
 def test_a_state_of_another_stream_is_refused(sources: list[Source]) -> None:
     mixture = Mixture(sources, REQUEST, MixtureConfig())
     state = ClipStream(mixture, batch=2).state_dict()

@@ -105,10 +105,10 @@ class Synthetic:
         )
 
     def state_dict(self) -> dict[str, int]:
-        return {"next": self.next}
+        return {"next": self.next, "world": self.world}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self.next = state["next"]
+        self.next = state["next"] * state["world"] // self.world
 
 
 def make_trainer(folder: Path, config: TrainConfig, processes: Processes = ALONE, resume: bool = False, **source: Any) -> Trainer:

@@ -6,16 +6,18 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from small_training import PROVENANCE, Synthetic, make_trainer, train_config
 
-from wm_core.errors import CheckpointError
+from wm_core.errors import CheckpointError, WmError
 from wm_core.training import metrics_log
+from wm_core.training.clips import measure
 from wm_core.training.errors import DivergenceError, TrainingError
-from wm_core.training.train_config import OptimiserConfig, Stage
+from wm_core.training.train_config import OptimiserConfig, SourceConfig, Stage
 from wm_core.training.trainer import Trainer
 from wm_core.world_model import checkpoint
 from wm_core.world_model.checkpoint import Checkpoint
@@ -101,6 +103,43 @@ def test_a_directory_with_a_training_is_not_begun_anew_nor_resumed_as_another(tm
     with pytest.raises(TrainingError, match="curriculum"):
         make_trainer(tmp_path, train_config(steps=1, curriculum=(Stage(0, (8,)),)), resume=True)
     assert make_trainer(tmp_path, train_config(steps=3, keep=9), resume=True).run(progress=False)["loss"] > 0.0
+
+
+def test_a_directory_whose_checkpoint_was_damaged_is_not_begun_anew(tmp_path: Path) -> None:
+    make_trainer(tmp_path, train_config(steps=2, checkpoint_every=1)).run(progress=False)
+    manifest, metrics = tmp_path / "step_000000001" / "checkpoint.json", metrics_log.read(tmp_path)
+    manifest.write_text(manifest.read_text()[:20])
+    for resume, mend in ((False, "--resume"), (True, "remove .*step_000000001")):
+        with pytest.raises(WmError, match=mend):
+            make_trainer(tmp_path, train_config(steps=2, keep=1), resume=resume).run(progress=False)
+    assert metrics_log.read(tmp_path) == metrics
+    assert (tmp_path / "step_000000002").is_dir()
+
+
+def test_a_training_that_goes_on_for_another_number_of_steps_says_where_that_leads_the_learning_rate(tmp_path: Path) -> None:
+    make_trainer(tmp_path / "falls", train_config(steps=4)).run(progress=False)
+    assert make_trainer(tmp_path / "falls", train_config(steps=4), resume=True).notes == []
+    (line,) = make_trainer(tmp_path / "falls", train_config(steps=9), resume=True).notes
+    assert line.startswith("run.steps was 4 and is 9:")
+    assert line.endswith("goes on at 0.00229 and not at 0.00015")
+    make_trainer(tmp_path / "level", train_config(steps=1, final_fraction=1.0)).run(progress=False)
+    assert make_trainer(tmp_path / "level", train_config(steps=2, final_fraction=1.0), resume=True).notes == []
+
+
+def test_data_that_changed_are_refused_by_name_and_so_are_those_that_an_older_checkpoint_does_not_tell(tmp_path: Path) -> None:
+    config = train_config(steps=1, sources=(SourceConfig("sets/arm", "arm.yaml", True), SourceConfig("sets/video", "video.yaml", False)))
+    statistics = measure(Synthetic(4), 4)
+
+    def trainer(folder: str, data: str, resume: bool) -> Trainer:
+        return Trainer(config, Synthetic(4), statistics, replace(PROVENANCE, data_hash=data), tmp_path / folder, resume=resume)
+
+    for folder, data in (("new", "aaaa-bbbb"), ("old", "0123456789abcdef")):
+        trainer(folder, data, resume=False).run(progress=False)
+    assert trainer("new", "aaaa-bbbb", resume=True).step == 1
+    with pytest.raises(TrainingError, match=r"changed since: sets/video;.*--start"):
+        trainer("new", "aaaa-cccc", resume=True)
+    with pytest.raises(TrainingError, match=r"earlier version.*--start"):
+        trainer("old", "aaaa-bbbb", resume=True)
 
 
 def test_a_world_model_without_training_state_cannot_be_resumed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -95,7 +96,7 @@ def test_a_dry_run_tells_cameras_rates_and_cost_and_trains_nothing(run: Train, t
 
 def test_it_trains_goes_on_and_tells_labelled_from_unlabelled(run: Train, tmp_path: Path) -> None:
     run("run.steps=2", "data.cache_bits=8")
-    run("run.steps=4", resume=True)
+    assert any(line.startswith("run.steps was 2 and is 4:") for line in run("run.steps=4", resume=True))
     loaded, lines = checkpoint.load(checkpoint.newest(tmp_path / "out")), metrics_log.read(tmp_path / "out")
     assert loaded.provenance.step == 4
     assert loaded.provenance.data_hash
@@ -202,6 +203,26 @@ def test_augmented_copies_give_other_tokens_and_off_gives_what_was_there(laborat
     new = (torch.cdist(shown, known).min(dim=1).values > 1e-3).float().mean()
     assert 0.45 < new < 0.9, "two of three clips come from a changed copy"
     assert not skipped
+
+
+def test_the_hash_of_the_data_tells_what_clips_depend_on_source_by_source(laboratory: Path, tmp_path: Path) -> None:
+    plain = yaml.safe_load((laboratory / "train.yaml").read_text())["data"]["sources"]
+    described = yaml.safe_load((CONFIG / "datasets" / "embedded_arm.yaml").read_text())
+
+    def hashed(*changes: str, scale: float = 1.0, **arm: object) -> list[str]:
+        described["action"]["translation"]["scale"] = scale
+        (tmp_path / "arm.yaml").write_text(yaml.safe_dump(described))
+        sources = [plain[0] | {"description": str(tmp_path / "arm.yaml")} | arm, plain[1]]
+        own = train_config.read(laboratory / "train.yaml", [f"data.sources={json.dumps(sources)}", *changes]).data
+        return open_datasets(own, laboratory, open_encoder(own, laboratory, torch.device("cpu"))).hash().split("-")
+
+    arm, video = hashed()
+    assert hashed("data.cache=elsewhere", "data.workers=2") == [arm, video]
+    changed = [hashed(scale=0.001), hashed(labelled=False), hashed(weight=2.0), hashed(tool_state=False)]
+    assert {one[1] for one in changed} == {video}
+    assert len({arm, *(one[0] for one in changed)}) == 5
+    for setting in ("data.mixture.held_out=0.2", "data.clip.seconds=0.9", "data.preprocessing.height=48"):
+        assert not {arm, video} & set(hashed(setting)), setting
 
 
 def test_another_encoder_is_refused_to_go_on_with(run: Train, laboratory: Path) -> None:

@@ -19,9 +19,7 @@ def main(root: Path, steps: int) -> None:
     with joined("cpu") as processes:
         for name in (*SHARED_OUT, "resumed"):
             config = shared_out("fsdp" if name == "resumed" else name, steps)
-            trainer = make_trainer(root / name, config, processes, resume=name == "resumed")
-            trainer.source.load_state_dict({"next": trainer.step})  # the synthetic source counts the batches of each process
-            trainer.run(progress=False)
+            make_trainer(root / name, config, processes, resume=name == "resumed").run(progress=False)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,10 @@ def test_the_newest_is_the_one_with_most_steps(tmp_path: Path) -> None:
     assert newest(tmp_path).name == "step_200"
     with pytest.raises(CheckpointError, match="no checkpoint here"):
         newest(tmp_path / "elsewhere")
+    for damaged in ('{"step', '{"step": null}'):
+        (tmp_path / "step_30" / "checkpoint.json").write_text(damaged)
+        with pytest.raises(CheckpointError, match=r"remove .*step_30"):
+            newest(tmp_path)
 
 
 @pytest.mark.parametrize("name", FILES)

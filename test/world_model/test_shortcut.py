@@ -17,6 +17,7 @@ from torch import Tensor
 from wm_core.errors import WorldModelError
 from wm_core.world_model.conditioning import Conditioning
 from wm_core.world_model.ema import Ema
+from wm_core.world_model.layout import Layout
 from wm_core.world_model.model_config import ObjectiveConfig
 from wm_core.world_model.normalisation import RunningStatistics, Statistics
 from wm_core.world_model.objective import training_loss
@@ -248,9 +249,8 @@ def test_trap_10_the_teacher_is_the_average_in_eval_mode_without_a_graph() -> No
     assert graphs == [False, False]
     assert all(parameter.grad is None for parameter in ema.network.parameters())
     assert student.embedding.latents.weight.grad is not None
-    z, labels = torch.zeros(1, 1, 1, 1), labels_at(2, (1, 1))
     with pytest.raises(WorldModelError, match="training mode"):
-        bootstrap_target(torch.nn.Bilinear(1, 1, 1).train(), z, labels, SCHEDULE)  # type: ignore[arg-type]
+        training_loss(student, ema.network.train(), torch.randn(8, 5, 6, 5), conditioning, config, generator)
 
 
 def test_trap_10_the_average_follows_and_keeps_its_own_weights() -> None:
@@ -349,3 +349,29 @@ def test_losses_are_told_apart_by_branch_and_by_label() -> None:
     assert counts["inference/flow/unlabelled"] + counts["inference/bootstrap/unlabelled"] == 5 * 4
     before = training_loss(network, None, torch.randn(8, 5, 6, 5), conditioning, config, torch.Generator().manual_seed(1))
     assert int(before.terms["inference/bootstrap/labelled"][1]) == 0
+
+
+def test_every_clip_of_a_batch_comes_to_learn_coarse_steps_from_its_own_target() -> None:
+    """Clip n has n for latents and actions; both networks read it off the actions, and the student errs by 1 where an action is known."""
+    config, numbers, generator = small_config(bootstrap_rows=0.25), torch.arange(4.0), torch.Generator().manual_seed(0)
+    conditioning = Conditioning(numbers.view(4, 1, 1).repeat(1, 5, 3), (numbers == 2.0)[:, None].repeat(1, 5))
+    coarse, taught, sums = set[float](), set[int](), dict[str, Tensor]()
+
+    def teacher(noised: Tensor, _: Tensor, __: Tensor, told: Conditioning, layout: Layout, ___: object) -> Tensor:
+        taught.add(len(noised))
+        return told.actions[:, 0, 0].view(-1, 1, 1, 1).expand_as(noised[:, layout.first_output :])
+
+    def student(noised: Tensor, _: Tensor, step: Tensor, told: Conditioning, layout: Layout, __: object) -> Tensor:
+        coarse.update(told.actions[(step < 6).any(dim=1), 0, 0].tolist())
+        return (told.actions[:, 0, 0] + told.known[:, 0]).view(-1, 1, 1, 1).expand_as(noised[:, layout.first_output :])
+
+    for _ in range(100):
+        loss = training_loss(student, teacher, numbers.view(4, 1, 1, 1).repeat(1, 5, 6, 5), conditioning, config, generator)
+        for name, term in loss.terms.items():
+            sums[name] = sums.get(name, torch.zeros(2)) + term
+    assert coarse == {0.0, 1.0, 2.0, 3.0}, "a mixture may have its labelled clip at the same place of every batch"
+    assert taught == {1}, "the teacher is asked about a quarter of the clips"
+    assert len(sums) == 8
+    for name, (error, frames) in sums.items():
+        assert frames > 0, name
+        assert (error / frames).item() == pytest.approx(float(name.endswith("/labelled")), abs=1e-4), name

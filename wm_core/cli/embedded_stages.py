@@ -44,7 +44,7 @@ from wm_core.training.encoder_run import run_decoder, run_encoder
 from wm_core.training.overrides import overridden
 from wm_core.training.train import train
 from wm_core.vision.load import load_encoder
-from wm_core.world_model.checkpoint import MANIFEST
+from wm_core.world_model import checkpoint
 
 Say = Callable[[str], None]
 
@@ -119,7 +119,7 @@ class _Making:
         run_encoder(self._recipe(), self.changes["encoder"], self._pictures(), self.data / "encoder", torch_device(), self.say)
 
     def world_model(self) -> None:
-        begun = any((self.out / "model").glob(f"[!.]*/{MANIFEST}"))
+        begun = bool(checkpoint.written(self.out / "model"))
         train(self.path("train_embedded"), self.changes["train"], self.out / "model", resume=begun, dry=False, say=self.say)
 
     def decoder(self) -> None:

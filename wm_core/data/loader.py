@@ -62,15 +62,17 @@ class ClipStream:
         return {"next_batch": self._next, "batch": self._batch, "world": self._world, "seed": self._mixture.config.seed}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        here = self.state_dict() | {"next_batch": state.get("next_batch", 0)}
-        if state != here:
+        """Go on after all batches that were handed out, by however many processes."""
+        handed_out = state.get("next_batch", 0) * state.get("world", 1)
+        here = self.state_dict() | {"next_batch": handed_out // self._world}
+        if handed_out % self._world or any(state.get(name) != here[name] for name in ("batch", "seed")):
             raise DatasetError(
                 "the stream to resume was made otherwise",
                 got=state,
                 allowed=str(here),
-                mend="resume with the same batch, processes and seed",
+                mend="resume with the same batch and seed, by processes among which the batches until now can be shared out",
             )
-        self._next = state["next_batch"]
+        self._next = here["next_batch"]
 
 
 class _Clips(Dataset[Drawn]):

@@ -33,7 +33,7 @@ from wm_core.training.token_source import PatchEncoder, open_datasets
 from wm_core.training.trainer import Trainer
 from wm_core.vision.encoder import Encoder
 from wm_core.world_model import byte_ranges, checkpoint
-from wm_core.world_model.checkpoint import MANIFEST, Checkpoint, Provenance
+from wm_core.world_model.checkpoint import Checkpoint, Provenance
 from wm_core.world_model.world_model import WorldModel, directory
 
 Say = Callable[[str], None]
@@ -189,8 +189,10 @@ def opened(place: Path, config: FinetuneConfig, beside: Path, out: Path, say: Sa
     held = {kind: finetune_sets.opened(sets, beside, encoder, config.run.seed, skips.add, say) for kind, sets in evaluations.items()}
     training = out / TRAINING
     provenance = Provenance(encoder.name, encoder.weight_hash, data_hash=datasets.hash(), git_revision=start.provenance.git_revision)
-    begun = any(training.glob(f"[!.]*/{MANIFEST}"))
+    begun = bool(checkpoint.written(training))
     trainer = Trainer(tuned, datasets.source(tuned.run.batch, skips.add), start.statistics, provenance, training, resume=begun, start=start)
+    for line in trainer.notes:
+        say(line)
     return Tuning(config, beside, out, place, start, encoder, evaluations, held, trainer, skips, say)
 
 

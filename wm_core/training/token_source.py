@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -85,11 +86,18 @@ class Datasets:
         return TokenSource(stream, names, tuple(one.tool_state and one.labelled for _, _, one in given), skipped)
 
     def hash(self) -> str:
-        """Of what the data are: which datasets, and every draw from them."""
-        fingerprints = [f"{reader.name} {reader.metadata.fingerprint} {dict(reader.config.cameras)}" for reader in self.readers]
-        augmented = [str(self.config.augmentation)] if self.config.augmentation.copies else []
-        text = "\n".join([*fingerprints, str(self.config.clip), str(self.config.mixture), *augmented])
-        return blake2b(text.encode(), digest_size=16).hexdigest()
+        """Of all that clips depend on beside the encoder; a part for each source, in order, with dashes between them.
+
+        A part differs when the dataset, its description, how the source is used or what is drawn from all of them does.
+        """
+        config, parts = self.config, []
+        augmented = config.augmentation if config.augmentation.copies else "as recorded"
+        drawn = [str(one) for one in (config.clip, config.mixture, config.preprocessing, config.cache_bits, augmented)]
+        for reader, one in zip(self.readers, config.sources, strict=True):
+            description = json.dumps(asdict(reader.config), sort_keys=True)
+            text = "\n".join([reader.metadata.fingerprint, description, f"{one.labelled} {one.weight} {one.tool_state}", *drawn])
+            parts.append(blake2b(text.encode(), digest_size=8).hexdigest())
+        return "-".join(parts)
 
 
 def open_encoder(config: DataConfig, beside: Path, device: torch.device) -> PatchEncoder:

@@ -54,6 +54,8 @@ def train(path: Path, overrides: Sequence[str], folder: Path, resume: bool, dry:
         source = datasets.source(config.run.batch, skips.add, processes.rank, processes.world)
         provenance = Provenance(encoder.name, encoder.hash, data_hash=datasets.hash(), git_revision=_revision())
         trainer = Trainer(config, source, statistics, provenance, folder, processes, resume, begun)
+        for line in trainer.notes if processes.first else ():
+            say(line)
         begun = None  # its weights are not needed twice
         trainer.run()
 

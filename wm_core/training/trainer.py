@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from wm_core.errors import CheckpointError
 from wm_core.training import optimiser, world_model_state
 from wm_core.training.clips import ClipSource, LatentClips, normalised
 from wm_core.training.distributed import ALONE, Processes, gradient_sync, spread, whole
@@ -37,7 +36,10 @@ METRICS = (*ERRORS, "gradient_norm", "learning_rate", "loss", "rollout_loss")
 
 
 class Trainer:
-    """A training in `folder`; made with `resume` it is the one that stopped there, else it begins with the averaged weights of `start`."""
+    """A training in `folder`; made with `resume` it is the one that stopped there, else it begins with the averaged weights of `start`.
+
+    `notes` are lines that whoever resumed it should read.
+    """
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class Trainer:
         start: checkpoint.Checkpoint | None = None,
     ) -> None:
         self.config, self.source, self.statistics, self.processes = config, source, dict(statistics), processes
-        self.step = 0
+        self.step, self.notes = 0, list[str]()
         torch.manual_seed(config.run.seed)
         self.network = Transformer(config.model)
         self.average = Ema(self.network, config.objective.ema_decay)
@@ -59,7 +61,9 @@ class Trainer:
         if saved is not None:
             world_model_state.require_same(saved, config)
             saved.require_encoder(provenance.encoder, provenance.encoder_hash)
+            world_model_state.require_same_data(saved, provenance, config.data)
             self.step, place = world_model_state.restore(saved, self.network, self.average)
+            self.notes = world_model_state.other_length(saved, config, self.step)
             source.load_state_dict(place)
             self.statistics = dict(saved.statistics)
         elif start is not None:
@@ -156,11 +160,10 @@ class Trainer:
         """The checkpoint to go on from. A directory with one is not trained in by accident, nor one without resumed."""
         if resume:
             return checkpoint.load(checkpoint.newest(folder))
-        try:
-            newest = checkpoint.newest(folder)
-        except CheckpointError:
-            return None
-        raise TrainingError("there is a training in this directory", got=newest, mend="resume it (--resume), or choose another directory")
+        if found := checkpoint.written(folder):
+            mend = "resume it (--resume), or choose another directory"
+            raise TrainingError("there is a training in this directory", got=found[-1], mend=mend)
+        return None
 
 
 def _once(value: Tensor) -> Tensor:

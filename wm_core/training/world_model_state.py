@@ -22,7 +22,8 @@ from wm_core.training import optimiser, train_config
 from wm_core.training.distributed import Processes, whole
 from wm_core.training.errors import TrainingError
 from wm_core.training.optimiser import Optimisers
-from wm_core.training.train_config import TrainConfig
+from wm_core.training.schedule import learning_rate
+from wm_core.training.train_config import DataConfig, TrainConfig
 from wm_core.world_model import checkpoint
 from wm_core.world_model.checkpoint import Checkpoint, Provenance
 from wm_core.world_model.ema import Ema
@@ -128,8 +129,8 @@ def begin(start: Checkpoint, network: nn.Module, average: Ema) -> None:
 def require_same(
     saved: Checkpoint, config: TrainConfig, what: str = "the training to resume", may_differ: Sequence[str] = MAY_DIFFER
 ) -> None:
-    """Refuse to take a training for another one; only what does not change what is learned may differ, of config.run."""
-    earlier = configuration.build(TrainConfig, saved.records.get(CONFIG, {}), f"the checkpoint's {CONFIG}.json")
+    """Refuse to take a training for another one; of config.run may differ how it is carried out, and how long, see `other_length`."""
+    earlier = _config_of(saved)
     settled = replace(earlier, run=replace(earlier.run, **{name: getattr(config.run, name) for name in may_differ}))
     if settled == config:
         return
@@ -143,11 +144,41 @@ def require_same(
     )
 
 
+def other_length(saved: Checkpoint, config: TrainConfig, step: int) -> list[str]:
+    """A line where the training goes on at `step` for another number of steps than it was begun for, which the learning rate follows."""
+    lengths = _config_of(saved).run.steps, config.run.steps
+    if lengths[0] == lengths[1] or config.optimiser.final_fraction == 1.0:
+        return []
+    before, now = (learning_rate(step, length, config.optimiser) for length in lengths)
+    return [
+        f"run.steps was {lengths[0]} and is {lengths[1]}: the learning rate, which falls until the last step, goes on at {now:.3g} "
+        f"and not at {before:.3g}"
+    ]
+
+
+def require_same_data(saved: Checkpoint, provenance: Provenance, data: DataConfig) -> None:
+    """Refuse to go on with other clips than the training was begun with; both know a hash of each source, in order."""
+    before, now = saved.provenance.data_hash, provenance.data_hash
+    if before == now:
+        return
+    parts = zip(data.sources, before.split("-"), now.split("-"), strict=False)
+    changed = ", ".join(one.root for one, old, new in parts if old != new)
+    raise TrainingError(
+        "the data are not those that the training to resume was begun with",
+        got=f"changed since: {changed}" if len(before) == len(now) else "a checkpoint of an earlier version, which does not tell them",
+        mend="restore datasets and descriptions, or train on with what is there now (--start this checkpoint, in a new directory)",
+    )
+
+
 def require_shape(start: Checkpoint, model: ModelConfig) -> None:
     """Refuse to begin with the weights of a network of another shape."""
     if start.config.model != model:
         got, allowed = _apart(start.config.model, model)
         raise TrainingError("the model is not of the shape of what it is to begin with", got=got, allowed=allowed, mend="change `model`")
+
+
+def _config_of(saved: Checkpoint) -> TrainConfig:
+    return configuration.build(TrainConfig, saved.records.get(CONFIG, {}), f"the checkpoint's {CONFIG}.json")
 
 
 def _apart(before: object, now: object) -> tuple[str, str]:

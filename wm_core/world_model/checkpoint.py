@@ -123,11 +123,14 @@ def served(checkpoint: Checkpoint) -> Checkpoint:
     return dataclasses.replace(checkpoint, model={}, tensors={}, records=records)
 
 
+def written(root: str | Path) -> list[Path]:
+    """The checkpoints under `root`, those that were damaged since among them."""
+    return sorted(manifest.parent for manifest in Path(root).glob(f"[!.]*/{MANIFEST}"))
+
+
 def newest(root: str | Path) -> Path:
-    """The whole checkpoint with the most training steps under `root`."""
-    found = []
-    for manifest in Path(root).glob(f"[!.]*/{MANIFEST}"):
-        found.append((int(_read_manifest(manifest.parent).get("step", 0)), manifest.parent))
+    """The checkpoint with the most training steps under `root`; one that cannot say how many it has is refused."""
+    found = [(_steps_of(folder), folder) for folder in written(root)]
     if not found:
         raise CheckpointError("no checkpoint here", got=root, mend="give the directory that training wrote to")
     return max(found)[1]
@@ -211,6 +214,14 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
+
+
+def _steps_of(folder: Path) -> int:
+    try:
+        return int(_read_manifest(folder).get("step", 0))
+    except (CheckpointError, TypeError, ValueError) as error:
+        mend = f"copy the checkpoint again, or remove {folder} to take the newest of the others"
+        raise CheckpointError(f"{folder / MANIFEST} is damaged", got=getattr(error, "got", error), mend=mend) from error
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

@@ -62,10 +62,10 @@ class Conditioning:
         known = functional.pad(self.known[:, :-1], (1, 0), value=False)
         return Incoming(action, known, first, self.proprioception, self.proprioception_known)
 
-    def rows(self, count: int) -> Conditioning:
-        """The first `count` clips."""
+    def rows(self, which: slice | Tensor) -> Conditioning:
+        """Some of the clips, or all in another order (B,) int64."""
         parts = (self.actions, self.known, self.proprioception, self.proprioception_known)
-        return Conditioning(*(None if part is None else part[:count] for part in parts))  # type: ignore[arg-type]
+        return Conditioning(*(None if part is None else part[which] for part in parts))  # type: ignore[arg-type]
 
     def to(self, device: torch.device) -> Conditioning:
         """The same on another device."""

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from wm_core.errors import WorldModelError
 from wm_core.vision.tokens import pool
 from wm_core.world_model.conditioning import Conditioning
 from wm_core.world_model.layout import Layout, causal, committed_and_noised
@@ -39,9 +40,14 @@ def training_loss(
 ) -> Loss:
     """The loss of clips: normalised latents (B, T, P, D) on the encoder's grid, with their conditioning.
 
-    Without a teacher (before `bootstrap_start`) every frame has the finest step. Pattern, grid, labels and noise come from `generator`.
+    Without a teacher (before `bootstrap_start`) every frame has the finest step. Pattern, grid, labels, noise and which clips learn coarse
+    steps come from `generator`.
     """
+    if isinstance(teacher, nn.Module) and teacher.training:
+        raise WorldModelError("the teacher is in training mode", mend="call eval() on the averaged weights")
     objective, grids = config.objective.resolved(), config.model.grids
+    if teacher is not None and teacher_rows(len(latents), objective) < len(latents):
+        latents, conditioning = _shuffled(latents, conditioning, generator)
     conditioning_seen = conditioning.dropped(objective.action_dropout, objective.proprioception_dropout, generator)
     grid = grids[int(torch.randint(0, len(grids), (), generator=generator, device=generator.device))]
     clean = pool(latents.float(), grids[0], grid)
@@ -73,7 +79,7 @@ class _Call:
     def forcing(self, dynamics: Dynamics, frames: int) -> Network:
         def network(noised: Tensor, signal: Tensor, step: Tensor) -> Tensor:
             layout = causal(frames, self.config.model.context, noised.device)
-            return dynamics(noised, signal, step, self.conditioning.rows(len(noised)), layout, self.grid)
+            return dynamics(noised, signal, step, self.conditioning.rows(slice(len(noised))), layout, self.grid)
 
         return network
 
@@ -86,7 +92,7 @@ class _Call:
             both = torch.cat([committed[:rows], noised], dim=1)
             both_signals = torch.cat([torch.full_like(signals, signal), signals], dim=1)
             both_steps = torch.cat([torch.full_like(steps, step), steps], dim=1)
-            return dynamics(both, both_signals, both_steps, self.conditioning.rows(rows), layout, self.grid)
+            return dynamics(both, both_signals, both_steps, self.conditioning.rows(slice(rows)), layout, self.grid)
 
         return network
 
@@ -95,6 +101,12 @@ def draw_noise(like: Tensor, objective: ObjectiveConfig, generator: torch.Genera
     """Noise z0 in the shape of `like`, fp32."""
     normal = torch.randn(like.shape, generator=generator, device=generator.device).to(like.device)
     return objective.noise_mean + objective.noise_std * normal
+
+
+def _shuffled(latents: Tensor, conditioning: Conditioning, generator: torch.Generator) -> tuple[Tensor, Conditioning]:
+    """The clips in another order: the first ones learn coarse steps, and a mixture has its labelled clips at the same places for ever."""
+    order = torch.randperm(len(latents), generator=generator, device=generator.device).to(latents.device)
+    return latents[order], conditioning.rows(order)
 
 
 def _labels(clean: Tensor, call: _Call, teacher: Dynamics | None, generator: torch.Generator, objective: ObjectiveConfig) -> Labels:

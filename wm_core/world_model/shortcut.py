@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from wm_core.errors import WorldModelError
 from wm_core.world_model.model_config import ObjectiveConfig
@@ -90,7 +90,7 @@ def weight(tau: Tensor) -> Tensor:
 def draw_labels(
     shape: tuple[int, int], schedule: Schedule, config: ObjectiveConfig, generator: torch.Generator, coarse: bool = True
 ) -> Labels:
-    """Labels of frames (B, F), each drawn by itself; coarse steps, if any, only in the first `bootstrap_rows` of the clips."""
+    """Labels of frames (B, F), each drawn by itself; coarse steps, if any, only in the first `bootstrap_rows` of the (shuffled) clips."""
     step = _draw_step(shape, schedule, config, generator)
     if not coarse:
         step = torch.full_like(step, schedule.finest_step)
@@ -136,8 +136,6 @@ def bootstrap_target(teacher: Network, noised: Tensor, labels: Labels, schedule:
 
     noised (B, F, P, D) in at least fp32. The teacher runs without gradient and without autocast.
     """
-    if isinstance(teacher, nn.Module) and teacher.training:
-        raise WorldModelError("the teacher is in training mode", mend="call eval() on the averaged weights")
     coarse = labels.step < schedule.finest_step
     finer = torch.where(coarse, labels.step + 1, labels.step)
     half_size = torch.full_like(finer, schedule.finest) >> finer  # d / 2 in units of the finest step
