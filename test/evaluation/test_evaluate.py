@@ -103,6 +103,17 @@ def test_the_report_holds_what_was_found(evaluation: Evaluation, small: Small) -
         {"dataset": "square", "measured": "latent error", "asked": 20, "reached": ROWS - 6, "rows_needed": 26, "rows": ROWS}
     ]
     assert [row["steps"] for row in record["sampling"]["rows"]] == [1, 4, 16]
+    assert {rule["name"]: rule["on"].partition(";")[0] for rule in record["verdict"]["rules"]} == {
+        "one_step": "8 clips of 8 episodes, 1 ahead",
+        "five_steps": "8 clips of 8 episodes, 5 ahead",
+        "ten_steps": "8 clips of 8 episodes, 10 ahead",
+        "action_gain": "8 clips of 8 episodes, 1 to 3 ahead",
+        "deviation": "8 clips of 8 episodes, 1 to 3 ahead",
+        "four_steps": "4 clips of 4 episodes, 1 to 2 ahead",
+        "coverage": "20 clips of 7 episodes, 1 to 4 ahead",
+        "calibration_clips": "",
+        "plan_rank": "",
+    }
     assert (small.root / "out" / "evaluation.md").is_file()
 
 

@@ -18,6 +18,7 @@ from wm_core import configuration
 from wm_core.data.skips import Skips
 from wm_core.evaluation import calibration, imagined, page, verdict
 from wm_core.evaluation.action_response import ActionResponse, action_response, sequences
+from wm_core.evaluation.bootstrap import Estimate
 from wm_core.evaluation.calibration import CalibrationResult, Coverage
 from wm_core.evaluation.evaluate_config import EvaluateConfig, SetConfig
 from wm_core.evaluation.held_out import HeldOut, Request
@@ -292,7 +293,39 @@ def _verdict(
         "calibration_clips": float(min(bands.calibration.clips, bands.test.clips)) if bands else None,
         "plan_rank": ranks[-1].latent.value if ranks else None,  # on the coarsest grid, the one that plans are made on
     }
-    return verdict.judge(numbers, config.bars)
+    return verdict.judge(numbers, config.bars, _measured_on(labelled, response, sampling, bands, ranks))
+
+
+def _measured_on(
+    labelled: LatentError,
+    response: ActionResponse,
+    sampling: SamplingSteps,
+    bands: CalibrationResult | None,
+    ranks: tuple[PlanRank, ...],
+) -> dict[str, str]:
+    """Of each rule the clips and frames ahead that its number comes from, and the number's interval."""
+
+    def clips(of: LatentError | ActionResponse | SamplingSteps | Coverage, ahead: str, value: Estimate) -> str:
+        return f"{of.clips} clips of {of.episodes} episodes, {ahead} ahead; {value.low:.3g} to {value.high:.3g}"
+
+    found = {
+        name: clips(labelled, str(horizon), labelled.ratio[horizon - 1])
+        for name, horizon in verdict.HORIZONS.items()
+        if horizon <= len(labelled.ratio)
+    }
+    acted, four = f"1 to {len(response.gain)}", sampling.held_against_more(4)
+    found |= {
+        "action_gain": clips(response, acted, response.gain_overall),
+        "deviation": clips(response, acted, response.deviation_overall),
+    }
+    if four:
+        found["four_steps"] = clips(sampling, f"1 to {len(sampling.rows[0].error)}", four)
+    if bands:
+        found["coverage"] = clips(bands.test, f"1 to {len(bands.test.share)}", bands.test.overall)
+    if ranks:
+        value = ranks[-1].latent
+        found["plan_rank"] = f"{len(ranks[-1].starts)} starts; {value.low:.3g} to {value.high:.3g}"
+    return found
 
 
 def _write(path: Path, record: object) -> None:
