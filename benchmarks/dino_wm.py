@@ -155,7 +155,7 @@ def clips_of(arguments, model):
     """Clips as long as the episodes of TRAIN, normalised: latents (B, T, P, D), readings (B, T, Q), actions (B, T, A)."""
     config = configuration.read(EvaluateConfig, arguments.data)
     data, beside = config.data, arguments.data.parent
-    encoder = open_encoder(data, beside)
+    encoder = open_encoder(data, beside, torch.device("cpu"))
     model.require_encoder(encoder.name, encoder.weight_hash)
     labelled = replace(data.labelled, root=str(arguments.train.resolve()))
     tokens = open_set(data, labelled, beside, encoder, Skips(print).add, print)

@@ -24,13 +24,18 @@ def clips(count: int, horizon: int, per_episode: int = 1, seed: int = 0) -> Held
     actions = torch.zeros(count, frames, 7)
     actions[..., 0] = torch.randn(count, frames, generator=generator)
     place = torch.randn(count, 1, generator=generator) + torch.cat([torch.zeros(count, 1), actions[:, :-1, 0].cumsum(1)], dim=1)
+    latents = (place[..., None, None] * LINE).numpy()
+
+    def stored(episode: int, rows: np.ndarray) -> np.ndarray:
+        return latents[episode * per_episode + rows // frames, rows % frames]
+
     return HeldOut(
-        latents=place[..., None, None] * LINE,
+        stored=stored,
         actions=actions,
         known=torch.ones(count, frames, dtype=torch.bool),
         state=None,
         episodes=np.arange(count) // per_episode,
-        rows=np.tile(np.arange(frames), (count, 1)),
+        rows=np.arange(frames) + frames * (np.arange(count) % per_episode)[:, None],
         context=CONTEXT,
         dataset="known",
         role="front",

@@ -15,10 +15,14 @@ from wm_core.configuration import build
 from wm_core.data.clip import ClipRequest, Preprocessing
 from wm_core.data.lerobot_writer import DatasetWriter, Layout, VideoSettings
 from wm_core.evaluation.finetune_config import FinetuneConfig
+from wm_core.training import trained_on
 from wm_core.training.train_config import DataConfig, OptimiserConfig, RunConfig, Stage, TrainConfig, record
+from wm_core.training.trained_on import TrainedOn
 from wm_core.world_model import checkpoint
 
 NAMES = ("dx", "dy", "dz", "turn_x", "turn_y", "turn_z", "gripper")
+EARLIER = TrainedOn("0123", "4567", "earlier", 0.1, 3)
+"""What the model that is begun with tells that it was trained on."""
 
 
 @dataclass(frozen=True)
@@ -70,5 +74,5 @@ def make_tuned(small: Small) -> Tuned:
     data = DataConfig((), "encoder", "tokens", clip=ClipRequest(0.8, 10.0), preprocessing=Preprocessing(SIZE, SIZE))
     trained = TrainConfig(model, objective, data, run, (Stage(0, (8,)),), OptimiserConfig(learning_rate=1.0))
     told = json.loads(json.dumps(record(trained)))
-    records = {**loaded.records, "train_config": told}
+    records = {**loaded.records, "train_config": told, trained_on.RECORD: trained_on.record([EARLIER])}
     return Tuned(small.root, checkpoint.save(small.root / "checkpoints", "to_tune", dataclasses.replace(loaded, records=records)))

@@ -13,6 +13,7 @@ from small_evaluation import CONFIG, Small
 from wm_core import configuration
 from wm_core.errors import WmError
 from wm_core.evaluation.ablations import Ablations, AblationsConfig, ablate
+from wm_core.evaluation.errors import EvaluationError
 from wm_core.training import train_config
 from wm_core.world_model import checkpoint
 
@@ -43,7 +44,16 @@ def config(small: Small) -> Path:
         "curriculum": [{"from_step": 0, "frames": [8]}],
     }
     (small.root / "train.yaml").write_text(yaml.safe_dump(training), encoding="utf-8")
-    described = {"training": "train.yaml", "evaluation": "evaluate.yaml", "steps": 3, "variants": VARIANTS, "sampling_steps": [1, 4]}
+    evaluation = yaml.safe_load(small.config.read_text(encoding="utf-8"))
+    evaluation["data"]["labelled"]["held_out"] = 0.3
+    (small.root / "evaluate_kept_back.yaml").write_text(yaml.safe_dump(evaluation), encoding="utf-8")
+    described = {
+        "training": "train.yaml",
+        "evaluation": "evaluate_kept_back.yaml",
+        "steps": 3,
+        "variants": VARIANTS,
+        "sampling_steps": [1, 4],
+    }
     path = small.root / "ablations.yaml"
     path.write_text(yaml.safe_dump(described), encoding="utf-8")
     return path
@@ -66,6 +76,11 @@ def test_a_variant_is_trained_as_it_says_and_as_long_as_the_others(ablations: Ab
     assert {one.provenance.step for one in saved.values()} == {3}
     assert saved["teacher_forced"].config.objective.kind == "deterministic"
     assert saved["teacher_forced"].config.model == saved["whole"].config.model
+
+
+def test_clips_that_a_variant_was_trained_on_are_refused(ablations: Ablations, small: Small, config: Path) -> None:
+    with pytest.raises(EvaluationError, match=r"other episodes were kept back.*allowed: held_out: 0\.3"):
+        ablate(config, ["evaluation=evaluate.yaml"], small.root / "ablations", lambda _: None)
 
 
 def test_what_was_trained_is_not_trained_again(ablations: Ablations, small: Small, config: Path) -> None:

@@ -14,16 +14,18 @@ import torch
 import yaml
 from small_evaluation import EPISODES, ROWS, Small, episode, write_dataset, write_encoder
 
+from wm_core import configuration
 from wm_core.data import metadata
 from wm_core.data.split import held_out
-from wm_core.errors import CheckpointError
+from wm_core.errors import CheckpointError, ConfigurationError
 from wm_core.evaluation.errors import EvaluationError
 from wm_core.evaluation.evaluate import evaluate
-from wm_core.evaluation.evaluate_config import EvaluationData, SetConfig
+from wm_core.evaluation.evaluate_config import EvaluateConfig, EvaluationData, SetConfig
 from wm_core.evaluation.held_out import HeldOut, Request
+from wm_core.evaluation.imagined import Draw, measure, recorded
 from wm_core.evaluation.kept import keep
 from wm_core.evaluation.results import Evaluation
-from wm_core.evaluation.sets import open_set
+from wm_core.evaluation.sets import model_of, open_set
 from wm_core.world_model import checkpoint as checkpoints
 from wm_core.world_model.world_model import WorldModel
 
@@ -61,6 +63,14 @@ def test_clips_hold_what_was_recorded_where_they_say(small: Small) -> None:
         assert np.allclose(actions[:-1], own.columns["action"][rows[:-1]], atol=1e-6)
 
 
+def test_clips_hold_no_latents_and_give_those_of_any_part_of_them(small: Small) -> None:
+    """However many there are, they do not fill the memory."""
+    clips = clips_of(small, Request(20, 6, 4, 10.0, 0))
+    held = sum(value.nbytes for value in vars(clips).values() if isinstance(value, torch.Tensor | np.ndarray))
+    assert held < clips.latents.nbytes
+    assert torch.equal(clips.part(np.array([7, 3])).until(2).latents, clips.latents[[7, 3], :8])
+
+
 def test_every_episode_gives_a_clip_before_one_gives_two(small: Small) -> None:
     clips = clips_of(small, Request(EPISODES + 3, 6, 4, 10.0, 0))
     assert len(set(clips.episodes[:EPISODES].tolist())) == EPISODES
@@ -93,6 +103,17 @@ def test_the_report_holds_what_was_found(evaluation: Evaluation, small: Small) -
         {"dataset": "square", "measured": "latent error", "asked": 20, "reached": ROWS - 6, "rows_needed": 26, "rows": ROWS}
     ]
     assert [row["steps"] for row in record["sampling"]["rows"]] == [1, 4, 16]
+    assert {rule["name"]: rule["on"].partition(";")[0] for rule in record["verdict"]["rules"]} == {
+        "one_step": "8 clips of 8 episodes, 1 ahead",
+        "five_steps": "8 clips of 8 episodes, 5 ahead",
+        "ten_steps": "8 clips of 8 episodes, 10 ahead",
+        "action_gain": "8 clips of 8 episodes, 1 to 3 ahead",
+        "deviation": "8 clips of 8 episodes, 1 to 3 ahead",
+        "four_steps": "4 clips of 4 episodes, 1 to 2 ahead",
+        "coverage": "20 clips of 7 episodes, 1 to 4 ahead",
+        "calibration_clips": "",
+        "plan_rank": "",
+    }
     assert (small.root / "out" / "evaluation.md").is_file()
 
 
@@ -194,6 +215,20 @@ def test_four_steps_that_are_held_against_no_more_of_them_are_not_measured(small
     rule = next(rule for rule in found.verdict.rules if rule.name == "four_steps")
     assert (rule.value, rule.passed) == (None, False)
     assert "four_steps was not measured" in found.verdict.text()
+
+
+def test_models_compute_in_the_numbers_and_where_the_configuration_says(
+    small: Small, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips, loaded = clips_of(small, Request(4, 6, 2, 10.0, 0)), checkpoints.load(checkpoint)
+    config = configuration.read(EvaluateConfig, small.config)
+    models = [model_of(dataclasses.replace(config, device="cpu", precision=precision), loaded) for precision in ("fp32", "bf16")]
+    exact, coarse = (measure(model, clips, recorded(clips), Draw(2, 4, (2, 2))).model for model in models)
+    assert not np.array_equal(exact, coarse)
+    np.testing.assert_allclose(exact, coarse, rtol=0.2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigurationError, match="no GPU"):
+        evaluate(checkpoint, small.config, ["device=cuda"], tmp_path, lambda _: None)
 
 
 def test_another_encoder_is_refused(small: Small, tmp_path: Path) -> None:

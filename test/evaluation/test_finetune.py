@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from known_world import clips
 from small_evaluation import CONFIG, Small, write_encoder
-from small_tuning import Tuned, make_tuned
+from small_tuning import EARLIER, Tuned, make_tuned
 
 from wm_core.errors import CheckpointError, ConfigurationError
 from wm_core.evaluation import finetune as finetuning
 from wm_core.evaluation import finetune_sets, offer
 from wm_core.evaluation.bootstrap import Estimate
 from wm_core.evaluation.finetune import finetune, opened
+from wm_core.training import trained_on
 from wm_core.training.errors import TrainingError
 from wm_core.training.forgetting import Measured, Watch
 from wm_core.world_model import checkpoint
@@ -63,6 +65,8 @@ def test_what_is_offered_can_be_served_and_tells_its_reasons(whole: Path, tuned:
     for name, part in before.statistics.items():
         torch.testing.assert_close(after.statistics[name].mean, part.mean)
     assert after.provenance.encoder_hash == before.provenance.encoder_hash
+    seen = [(one.name, one.held_out) for one in trained_on.written(after)]
+    assert seen == [(EARLIER.name, EARLIER.held_out), ("square", 0.4)], "what it began with and what it was tuned on"
     model = WorldModel.open(place, engine=EngineConfig("bytes", 0))
     assert model.calibration is not None
     assert (whole / finetuning.OFFERED / "encoder").is_dir()
@@ -181,3 +185,10 @@ def test_the_end_of_the_interval_that_speaks_against_the_new_model_decides(
     decided = offer.rules(Estimate(0.5, *new), Estimate(1.0, *old), 1.0, 1.1)
     assert all(rule.passed for rule in decided) is offered
     assert offer.reason(decided).startswith("offered" if offered else "withheld")
+
+
+def test_clips_of_several_sets_keep_their_own_latents() -> None:
+    one, other = clips(6, 5, per_episode=2), clips(4, 3, seed=1)
+    both = finetune_sets.joined([one, other])
+    assert torch.equal(both.latents, torch.cat([one.until(3).latents, other.latents]))
+    assert len(set(both.episodes.tolist())) == 7

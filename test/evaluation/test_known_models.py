@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,9 +119,9 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
 
 
 def test_clips_in_which_nothing_moves_are_refused() -> None:
-    held_out = clips(20, 3)
-    held_out.actions[:] = 0.0
-    held_out.latents[:] = held_out.latents[:, :1]
+    moving = clips(20, 3)
+    moving.actions[:] = 0.0
+    held_out = replace(moving, stored=lambda episode, rows: moving.stored(episode, rows[:1]).repeat(len(rows), axis=0))
     errors = measure(KnownModel(noise=0.1), held_out, recorded(held_out), DRAW)
     with pytest.raises(EvaluationError, match="nothing to compare"):
         latent_error(errors, DRAW, held_out.context)

@@ -26,7 +26,7 @@ def test_the_first_line_is_the_verdict() -> None:
     assert markdown(evaluation(may_plan=True)).splitlines()[0].endswith("it may be planned with")
     refused = markdown(evaluation(may_plan=False))
     assert refused.splitlines()[0].endswith("it may not be planned with")
-    assert cells(refused, "Another clip's actions make the error worse")[1:] == ["not measured", "at least 1.5", "**no**"]
+    assert cells(refused, "Another clip's actions make the error worse")[1:4] == ["not measured", "at least 1.5", "**no**"]
 
 
 def test_every_picture_that_the_page_names_is_written(tmp_path: Path) -> None:
@@ -83,3 +83,21 @@ def test_a_horizon_that_nobody_names_is_named_where_it_is_all_there_is() -> None
 
 def test_an_interval_stands_behind_its_value() -> None:
     assert shown(Estimate(0.5, 0.25, 0.75)) == "0.50 (0.25 to 0.75)"
+
+
+def test_a_rule_says_what_its_number_was_measured_on_and_that_the_number_itself_decides() -> None:
+    found = evaluation()
+    rule = replace(found.verdict.rules[0], on="32 clips of 30 episodes, 1 to 5 ahead; 1 to 1.05")
+    text = markdown(replace(found, verdict=replace(found.verdict, rules=(rule,))))
+    assert cells(text, rule.says)[-1] == rule.on
+    assert "the measured value that must hold, not the end of its interval" in text
+    assert "24 clips of 20 episodes" in text
+    assert "1 to 10 frames ahead" in text
+
+
+def test_the_columns_that_count_as_true_are_named_and_what_the_tools_is() -> None:
+    found = evaluation()
+    states = replace(found.states, truth={"tool": "observation.state", "cube": "observation.environment_state"})
+    text = markdown(replace(found, states=states))
+    assert "`observation.state` for the tool, `observation.environment_state` for the cube" in text
+    assert "commanded pose" in text

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from wm_core import configuration
+from wm_core.data.clip import Preprocessing
 from wm_core.evaluation.plan_rank import PlanRank, PlanRankConfig, plan_rank, rank_plans, ranks, spearman
 from wm_core.evaluation.plan_trials import Trial, TrialConfig, trials
 from wm_core.simulation.sim_config import SimConfig
@@ -136,14 +137,14 @@ class Listening:
 
 
 def coarse(pictures: torch.Tensor) -> torch.Tensor:
-    """A stand-in for an encoder: pictures averaged over cells of 16 pixels."""
-    return torch.nn.functional.avg_pool2d(pictures.float(), 16).flatten(2).transpose(1, 2)
+    """A stand-in for an encoder: pictures averaged over cells of 8 pixels."""
+    return torch.nn.functional.avg_pool2d(pictures.float(), 8).flatten(2).transpose(1, 2)
 
 
 def test_a_model_is_told_what_was_seen_and_asked_and_nothing_of_what_came_of_it() -> None:
     config = PlanRankConfig(seeds=2, trials=TrialConfig(starts=2, candidates=4, horizon=2, context=3))
-    model = Listening()
-    found = rank_plans(config, CONFIG, coarse, model, fps=5.0)
+    model, half = Listening(), Preprocessing(48, 48)
+    found = rank_plans(config, CONFIG, coarse, half, model, fps=5.0)
     assert [rank.grid for rank in found] == [(6, 6), (2, 2)]
     arm = configuration.read(SimConfig, CONFIG / "sim_arm.yaml")
     expected = list(trials(config.trials, arm, np.full(6, 0.01, dtype=np.float32), 5.0))
@@ -151,10 +152,10 @@ def test_a_model_is_told_what_was_seen_and_asked_and_nothing_of_what_came_of_it(
         np.testing.assert_allclose(candidates[0], trial.candidates, rtol=1e-6)
         np.testing.assert_allclose(conditioning.actions[0], trial.actions, rtol=1e-6)
         np.testing.assert_allclose(conditioning.proprioception[0], trial.states[:, :7], rtol=1e-6)
-        seen = coarse(torch.from_numpy(trial.frames).permute(0, 3, 1, 2))
+        seen = coarse(torch.from_numpy(half.apply(trial.frames)).permute(0, 3, 1, 2))
         grid = (6, 6) if latents.shape[2] == 36 else (2, 2)
         torch.testing.assert_close(latents[0], pool(seen, (6, 6), grid))
     # The last frame counts, not the first: here it is the last action's first number.
-    goal = coarse(torch.from_numpy(expected[0].goal[None]).permute(0, 3, 1, 2))
+    goal = coarse(torch.from_numpy(half.apply(expected[0].goal[None])).permute(0, 3, 1, 2))
     ends = torch.from_numpy(expected[0].candidates[:, -1, :1, None]).float()
     np.testing.assert_allclose(found[0].starts[0].model_cost, (goal - ends).square().mean((1, 2)), rtol=1e-4)

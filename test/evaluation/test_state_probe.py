@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from wm_core import configuration
+from wm_core.data.clip import Preprocessing
 from wm_core.data.collect import CollectConfig, collect
 from wm_core.data.dataset_config import DatasetConfig
 from wm_core.data.reader import DatasetReader
@@ -22,6 +23,7 @@ from wm_core.simulation.sim_config import SimConfig
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 NAMES = ("tool", "cube")
+NONE = np.zeros(0, dtype=np.int64)
 MIX = torch.from_numpy(np.random.default_rng(1).normal(size=(12, 2 * 8)))
 
 
@@ -99,8 +101,8 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
     return {labelled: root / str(labelled) for labelled in (True, False)}
 
 
-def reader_of(root: Path, name: str) -> DatasetReader:
-    return DatasetReader(root, configuration.read(DatasetConfig, CONFIG / "datasets" / f"{name}.yaml"))
+def reader_of(root: Path, name: str, size: Preprocessing | None = None) -> DatasetReader:
+    return DatasetReader(root, configuration.read(DatasetConfig, CONFIG / "datasets" / f"{name}.yaml"), size)
 
 
 def test_the_truth_of_a_collected_set_is_where_the_tool_was(collected: dict[bool, Path]) -> None:
@@ -124,16 +126,19 @@ def coarse(pictures: torch.Tensor) -> torch.Tensor:
 
 def clips_of(reader: DatasetReader, context: int) -> HeldOut:
     rows = np.arange(6)
-    latents = torch.stack([coarse(torch.from_numpy(reader.frames(episode, rows, "front"))) for episode in range(3)])
+
+    def stored(episode: int, rows: np.ndarray) -> np.ndarray:
+        return coarse(torch.from_numpy(reader.frames(episode, rows, "front"))).numpy()
+
     nothing = torch.zeros(3, 6, 7)
-    return HeldOut(latents, nothing, torch.zeros(3, 6, dtype=torch.bool), None, np.arange(3), np.tile(rows, (3, 1)), context, "x", "front")
+    return HeldOut(stored, nothing, torch.zeros(3, 6, dtype=torch.bool), None, np.arange(3), np.tile(rows, (3, 1)), context, "x", "front")
 
 
 def test_imagining_what_comes_gives_the_errors_of_the_true_frames(collected: dict[bool, Path]) -> None:
     reader = reader_of(collected[True], "embedded_arm")
     clips = clips_of(reader, context=2)
     config = StateProbeConfig(str(collected[True]), "datasets/embedded_arm.yaml", frames=18)
-    found = probe_states(config, CONFIG, coarse, clips, reader, clips.latents[:, 2:], (1, 4, 10))
+    found = probe_states(config, CONFIG, coarse, clips, reader, NONE, clips.latents[:, 2:], (1, 4, 10))
     assert found is not None
     assert {error.horizon for error in found.errors} == {1, 4}  # ten frames ahead are not there
     for error in found.errors:
@@ -147,6 +152,24 @@ def test_a_set_without_the_truth_gives_no_errors_and_cannot_be_fitted_to(collect
     blind, seeing = reader_of(collected[False], "embedded_arm_unlabelled"), reader_of(collected[True], "embedded_arm")
     clips = clips_of(seeing, context=2)
     config = StateProbeConfig(str(collected[False]), "datasets/embedded_arm_unlabelled.yaml", frames=18)
-    assert probe_states(config, CONFIG, coarse, clips, blind, clips.latents[:, 2:], (1,)) is None
+    assert probe_states(config, CONFIG, coarse, clips, blind, NONE, clips.latents[:, 2:], (1,)) is None
     with pytest.raises(EvaluationError, match="where the tool was"):
-        probe_states(config, CONFIG, coarse, clips, seeing, clips.latents[:, 2:], (1,))
+        probe_states(config, CONFIG, coarse, clips, seeing, NONE, clips.latents[:, 2:], (1,))
+
+
+def test_probes_are_fitted_to_other_episodes_than_are_tested_and_to_pictures_of_the_same_size(collected: dict[bool, Path]) -> None:
+    reader = reader_of(collected[True], "embedded_arm", Preprocessing(48, 96, "crop"))
+    clips, shown = clips_of(reader, context=2), list[torch.Tensor]()
+
+    def encode(pictures: torch.Tensor) -> torch.Tensor:
+        shown.append(pictures)
+        return coarse(pictures)
+
+    config = StateProbeConfig(str(collected[True]), "datasets/embedded_arm.yaml", frames=18)
+    found = probe_states(config, CONFIG, encode, clips, reader, np.array([0]), clips.latents[:, 2:], (1,))
+    assert found is not None
+    assert found.truth == {"tool": "observation.state", **dict.fromkeys(("cube", "cylinder"), "observation.environment_state")}
+    fitted = np.concatenate([reader.frames(episode, np.arange(6), "front") for episode in (1, 2)])
+    assert np.array_equal(torch.cat(shown).numpy(), fitted)
+    with pytest.raises(EvaluationError, match="no episode is left"):
+        probe_states(config, CONFIG, encode, clips, reader, np.arange(3), clips.latents[:, 2:], (1,))

@@ -44,5 +44,5 @@ def ship(parts: dict[str, Path], goal: Goal, config: EvaluateConfig, beside: Pat
 def measured(model: WorldModel, config: EvaluateConfig, beside: Path, say: Callable[[str], None]) -> Ranges:
     """How large the numbers in the layers become on held-out clips, on every grid, with few and many sampling steps."""
     skips = Skips(say)
-    tokens = open_set(config.data, config.data.labelled, beside, open_encoder(config.data, beside), skips.add, say)
+    tokens = open_set(config.data, config.data.labelled, beside, open_encoder(config.data, beside, config.torch_device()), skips.add, say)
     return ranges_on(model, tokens, rate(config.data, model), config.seed, skips.add)

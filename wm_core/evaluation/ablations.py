@@ -18,7 +18,8 @@ from wm_core.evaluation.evaluate_config import EvaluateConfig
 from wm_core.evaluation.held_out import HeldOut, Request
 from wm_core.evaluation.imagined import Draw, recorded
 from wm_core.evaluation.latent_error import LatentError, latent_error
-from wm_core.evaluation.sets import open_encoder, open_set, rate
+from wm_core.evaluation.sets import model_of, open_encoder, open_set, rate
+from wm_core.evaluation.unseen import require_unseen
 from wm_core.training import train_config, world_model_state
 from wm_core.training.overrides import overridden
 from wm_core.training.train import train
@@ -87,7 +88,9 @@ def ablate(path: Path, overrides: Sequence[str], out: Path, say: Say) -> Ablatio
     rows: list[Ablation] = []
     for variant in config.variants:
         seconds = _train(config, variant, path.parent, out / variant.name, say)
-        model = WorldModel(checkpoint.load(checkpoint.newest(out / variant.name)))
+        loaded = checkpoint.load(checkpoint.newest(out / variant.name))
+        require_unseen(loaded, settings.data, evaluation.parent)
+        model = model_of(settings, loaded)
         if clips is None:
             clips = _clips(settings, evaluation.parent, model, say)
         rows += [_row(variant, model, clips, settings, steps, seconds) for steps in _steps(config, model)]
@@ -136,7 +139,7 @@ def _told(seconds: float | None) -> str:
 
 
 def _clips(settings: EvaluateConfig, beside: Path, model: WorldModel, say: Say) -> HeldOut:
-    encoder = open_encoder(settings.data, beside)
+    encoder = open_encoder(settings.data, beside, settings.torch_device())
     model.require_encoder(encoder.name, encoder.weight_hash)
     skips = Skips(say)
     tokens = open_set(settings.data, settings.data.labelled, beside, encoder, skips.add, say)

@@ -18,6 +18,7 @@ from wm_core import configuration
 from wm_core.data.skips import Skips
 from wm_core.evaluation import calibration, imagined, page, verdict
 from wm_core.evaluation.action_response import ActionResponse, action_response, sequences
+from wm_core.evaluation.bootstrap import Estimate
 from wm_core.evaluation.calibration import CalibrationResult, Coverage
 from wm_core.evaluation.evaluate_config import EvaluateConfig, SetConfig
 from wm_core.evaluation.held_out import HeldOut, Request
@@ -27,13 +28,15 @@ from wm_core.evaluation.latent_error import LatentError, latent_error
 from wm_core.evaluation.plan_rank import PlanRank, rank_plans
 from wm_core.evaluation.results import Evaluation, Shortened
 from wm_core.evaluation.sampling_steps import SamplingSteps, sampling_steps
-from wm_core.evaluation.sets import TokenSet, open_encoder, open_set, rate
+from wm_core.evaluation.sets import TokenSet, model_of, open_encoder, open_set, rate
 from wm_core.evaluation.state_probe import StateErrors, probe_states
 from wm_core.evaluation.strip import write_strips
+from wm_core.evaluation.unseen import require_unseen
 from wm_core.evaluation.verdict import Verdict
 from wm_core.training.overrides import overridden
 from wm_core.vision.encoder import Encoder
 from wm_core.world_model import checkpoint as checkpoints
+from wm_core.world_model.checkpoint import Checkpoint
 from wm_core.world_model.transformer import parameters
 from wm_core.world_model.world_model import WorldModel, directory
 
@@ -62,9 +65,15 @@ def evaluate(checkpoint: Path, path: Path, overrides: Sequence[str], out: Path, 
     return result
 
 
-def evaluated(config: EvaluateConfig, beside: Path, place: Path, out: Path, say: Say) -> Evaluation:
-    """The checkpoint in `place`; relative paths begin at `beside`. Strips go into `out`, nothing else is written."""
-    return _evaluation(_bench(config, beside, place, say), place, out)
+def evaluated(config: EvaluateConfig, beside: Path, place: Path, out: Path, say: Say, own_split: bool = False) -> Evaluation:
+    """The checkpoint in `place`; relative paths begin at `beside`. Strips go into `out`, nothing else is written.
+
+    `own_split`: the caller knows which episodes are held out of what, and the checkpoint's training is not asked.
+    """
+    loaded = checkpoints.load(place)
+    if not own_split:
+        require_unseen(loaded, config.data, beside)
+    return _evaluation(_bench(config, beside, loaded, say), place, out)
 
 
 @dataclass
@@ -117,12 +126,13 @@ class _Bench:
         return clips
 
     def encode(self, frames: Tensor) -> Tensor:
-        return self.encoder(frames).patches
+        """Tokens (B, P, D) of pictures (B, 3, H, W) uint8, wherever the encoder runs, beside what they are compared with."""
+        return self.encoder(frames).patches.cpu()
 
 
-def _bench(config: EvaluateConfig, beside: Path, place: Path, say: Say) -> _Bench:
-    model = WorldModel(checkpoints.load(place))
-    encoder = open_encoder(config.data, beside)
+def _bench(config: EvaluateConfig, beside: Path, loaded: Checkpoint, say: Say) -> _Bench:
+    model = model_of(config, loaded)
+    encoder = open_encoder(config.data, beside, config.torch_device())
     model.require_encoder(encoder.name, encoder.weight_hash)
     skipped = Skips(say)
     labelled = open_set(config.data, config.data.labelled, beside, encoder, skipped.add, say)
@@ -177,7 +187,9 @@ def _errors(bench: _Bench, clips: HeldOut) -> tuple[LatentError, LatentError, La
     if not config.baseline:
         return labelled, unlabelled, None
     with bench.stage("baseline"):
-        other = WorldModel(checkpoints.load(directory(bench.beside / Path(config.baseline).expanduser())))
+        loaded = checkpoints.load(directory(bench.beside / Path(config.baseline).expanduser()))
+        require_unseen(loaded, config.data, bench.beside)
+        other = model_of(config, loaded)
         other.require_encoder(bench.encoder.name, bench.encoder.weight_hash)
         return labelled, unlabelled, _baseline(other, clips, draw.seeds)
 
@@ -241,11 +253,12 @@ def _looked_at(bench: _Bench, clips: HeldOut, out: Path) -> tuple[StateErrors | 
         return None, ()
     with bench.stage("states and strips"):
         drawn = imagined.futures(bench.model, clips, recorded(clips), replace(bench.draw, seeds=1))
-        future = torch.cat([part[0, :, 0].cpu() for part in drawn])
+        future = torch.cat([part[0, :, 0].cpu() for _, part in drawn])
         states: StateErrors | None = None
         strips: tuple[str, ...] = ()
         if config.states is not None:
-            states = probe_states(config.states, bench.beside, bench.encode, clips, reader, future, PROBED)
+            tested = bench.labelled.episodes
+            states = probe_states(config.states, bench.beside, bench.encode, clips, reader, tested, future, PROBED)
         if config.strips is not None:
             strips = write_strips(config.strips, bench.beside, bench.encoder, clips, reader, future, out)
     return states, strips
@@ -255,7 +268,8 @@ def _plan_rank(bench: _Bench) -> tuple[PlanRank, ...]:
     if bench.config.plan_rank is None:
         return ()
     with bench.stage("plan rank"):
-        return rank_plans(bench.config.plan_rank, bench.beside, bench.encode, bench.model, bench.fps)
+        size = bench.config.data.preprocessing
+        return rank_plans(bench.config.plan_rank, bench.beside, bench.encode, size, bench.model, bench.fps)
 
 
 def _verdict(
@@ -279,7 +293,39 @@ def _verdict(
         "calibration_clips": float(min(bands.calibration.clips, bands.test.clips)) if bands else None,
         "plan_rank": ranks[-1].latent.value if ranks else None,  # on the coarsest grid, the one that plans are made on
     }
-    return verdict.judge(numbers, config.bars)
+    return verdict.judge(numbers, config.bars, _measured_on(labelled, response, sampling, bands, ranks))
+
+
+def _measured_on(
+    labelled: LatentError,
+    response: ActionResponse,
+    sampling: SamplingSteps,
+    bands: CalibrationResult | None,
+    ranks: tuple[PlanRank, ...],
+) -> dict[str, str]:
+    """Of each rule the clips and frames ahead that its number comes from, and the number's interval."""
+
+    def clips(of: LatentError | ActionResponse | SamplingSteps | Coverage, ahead: str, value: Estimate) -> str:
+        return f"{of.clips} clips of {of.episodes} episodes, {ahead} ahead; {value.low:.3g} to {value.high:.3g}"
+
+    found = {
+        name: clips(labelled, str(horizon), labelled.ratio[horizon - 1])
+        for name, horizon in verdict.HORIZONS.items()
+        if horizon <= len(labelled.ratio)
+    }
+    acted, four = f"1 to {len(response.gain)}", sampling.held_against_more(4)
+    found |= {
+        "action_gain": clips(response, acted, response.gain_overall),
+        "deviation": clips(response, acted, response.deviation_overall),
+    }
+    if four:
+        found["four_steps"] = clips(sampling, f"1 to {len(sampling.rows[0].error)}", four)
+    if bands:
+        found["coverage"] = clips(bands.test, f"1 to {len(bands.test.share)}", bands.test.overall)
+    if ranks:
+        value = ranks[-1].latent
+        found["plan_rank"] = f"{len(ranks[-1].starts)} starts; {value.low:.3g} to {value.high:.3g}"
+    return found
 
 
 def _write(path: Path, record: object) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from wm_core.configuration import setting
 from wm_core.data.clip import Preprocessing
+from wm_core.device import DEVICES, PRECISIONS, torch_device
 from wm_core.errors import ConfigurationError
 from wm_core.evaluation.plan_rank import PlanRankConfig
 from wm_core.evaluation.state_probe import StateProbeConfig
@@ -110,8 +113,20 @@ class EvaluateConfig:
     baseline: str = setting("a teacher-forced checkpoint for the same encoder, to compare with; empty: none", default="")
     seed: int = setting("what every draw of clips comes from", low=0, high=2**31 - 1, default=0)
     threads: int = setting("threads of the process; 0: as many as torch likes", low=0, high=1024, default=0)
+    device: str = setting("where encoder and models run; auto: a GPU where there is one", choices=DEVICES, default="auto")
+    precision: str = setting(
+        "numbers that the models compute in; the encoder computes in float32, as for training", choices=tuple(PRECISIONS), default="fp32"
+    )
 
     def __post_init__(self) -> None:
         wrong = [steps for steps in self.sampling.steps if steps & (steps - 1)]
         if wrong or len(set(self.sampling.steps)) < 2:
             raise ConfigurationError("'sampling.steps' compares nothing", got=self.sampling.steps, allowed="two or more powers of two")
+
+    def torch_device(self) -> torch.device:
+        """The device there is."""
+        return torch_device(self.device)
+
+    def torch_precision(self) -> torch.dtype:
+        """The type of the models' numbers."""
+        return PRECISIONS[self.precision]

@@ -136,7 +136,7 @@ class Tuning:
         """On all held-out episodes of each set; bands and verdict of the first new one are kept, for that is where it will be used."""
         found = []
         for index, (one, held) in enumerate(zip(self.evaluations[kind], self.held[kind], strict=True)):
-            results = [evaluated(one, self.beside, where, self.out, self.say) for where in (self.place, place)]
+            results = [evaluated(one, self.beside, where, self.out, self.say, own_split=True) for where in (self.place, place)]
             found.append(SetVerdicts(kind, held.name, results[0].verdict, results[1].verdict))
             if kind == "new" and index == 0:
                 keep(place, results[1])
@@ -179,7 +179,8 @@ def opened(place: Path, config: FinetuneConfig, beside: Path, out: Path, say: Sa
     start = checkpoint.load(place)
     tuned = finetune_sets.train_config(config, start)
     evaluations = finetune_sets.evaluations(config, tuned.data.preprocessing)
-    encoder = open_encoder(evaluations["new"][0].data, beside)
+    judged = evaluations["new"][0]
+    encoder = open_encoder(judged.data, beside, judged.torch_device())
     start.require_encoder(encoder.name, encoder.weight_hash)
     datasets = open_datasets(tuned.data, beside, PatchEncoder(encoder))
     for line in datasets.left_out():
@@ -190,7 +191,8 @@ def opened(place: Path, config: FinetuneConfig, beside: Path, out: Path, say: Sa
     training = out / TRAINING
     provenance = Provenance(encoder.name, encoder.weight_hash, data_hash=datasets.hash(), git_revision=start.provenance.git_revision)
     begun = bool(checkpoint.written(training))
-    trainer = Trainer(tuned, datasets.source(tuned.run.batch, skips.add), start.statistics, provenance, training, resume=begun, start=start)
+    source, seen = datasets.source(tuned.run.batch, skips.add), datasets.trained_on()
+    trainer = Trainer(tuned, source, start.statistics, provenance, training, resume=begun, start=start, seen=seen)
     for line in trainer.notes:
         say(line)
     return Tuning(config, beside, out, place, start, encoder, evaluations, held, trainer, skips, say)

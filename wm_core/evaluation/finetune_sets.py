@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from wm_core import configuration
 from wm_core.data.clip import Preprocessing
@@ -113,7 +115,8 @@ def _evaluation(config: FinetuneConfig, preprocessing: Preprocessing, one: Tunin
         preprocessing=preprocessing,
     )
     bars = replace(config.bars, plan_rank=None)  # only a simulator can try plans out
-    return EvaluateConfig(data, config.error, config.sampling, config.calibration, bars, seed=seed, threads=config.run.threads)
+    measured = config.error, config.sampling, config.calibration
+    return EvaluateConfig(data, *measured, bars, seed=seed, threads=config.run.threads, device=config.run.device)
 
 
 def opened(
@@ -139,9 +142,14 @@ def joined(parts: Sequence[HeldOut]) -> HeldOut:
     cut = [part.until(horizon) for part in parts]
     state = None if any(part.state is None for part in cut) else torch.cat([part.state for part in cut if part.state is not None])
     offsets = np.cumsum([0, *(int(part.episodes.max()) + 1 for part in cut[:-1])])
+
+    def stored(episode: int, rows: Whole) -> NDArray[Any]:
+        index = int(np.searchsorted(offsets, episode, side="right")) - 1
+        return cut[index].stored(episode - int(offsets[index]), rows)
+
     return replace(
         cut[0],
-        latents=torch.cat([part.latents for part in cut]),
+        stored=stored,
         actions=torch.cat([part.actions for part in cut]),
         known=torch.cat([part.known for part in cut]),
         state=state,

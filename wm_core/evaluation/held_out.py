@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,18 +19,20 @@ from wm_core.evaluation.errors import EvaluationError
 from wm_core.world_model.conditioning import Conditioning
 
 Whole = NDArray[np.int64]
+Stored = Callable[[int, Whole], NDArray[Any]]
+"""An episode and some of its rows (T,) -> their latents (T, P, D)."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """B clips of `context` seen frames and H to come, nothing normalised.
 
-    latents (B, C + H, P, D) on the encoder's grid; actions (B, C + H, A), each applied after its frame, and whether each is known, bool;
-    state (B, C + H, Q), or None where the dataset tells none; episodes (B,) and rows (B, C + H) say where each frame was recorded.
-    Frame C - 1 is the last one seen, frame C - 1 + h the one at horizon h.
+    actions (B, C + H, A), each applied after its frame, and whether each is known, bool; state (B, C + H, Q), or None where the dataset
+    tells none; episodes (B,) and rows (B, C + H) say where each frame was recorded. Frame C - 1 is the last one seen, frame C - 1 + h the
+    one at horizon h. `stored` tells latents: thousands of clips of a large encoder would fill the memory.
     """
 
-    latents: Tensor
+    stored: Stored
     actions: Tensor
     known: Tensor
     state: Tensor | None
@@ -45,7 +47,13 @@ class HeldOut:
 
     @property
     def horizon(self) -> int:
-        return self.latents.shape[1] - self.context
+        return self.rows.shape[1] - self.context
+
+    @property
+    def latents(self) -> Tensor:
+        """(B, C + H, P, D) float32 on the encoder's grid, read anew whenever they are asked for; ask a batch, not all clips."""
+        found = [self.stored(int(episode), rows) for episode, rows in zip(self.episodes, self.rows, strict=True)]
+        return torch.from_numpy(np.stack(found)).float()
 
     def part(self, chosen: Whole | slice) -> HeldOut:
         """Some of the clips."""
@@ -103,14 +111,16 @@ def read(reader: DatasetReader, role: str, request: Request, only: Whole | None 
         if episode in skipped:
             continue
         try:
-            clips.append(reader.clip(episode, start, clip, role))
+            # Read whole, so that what cannot be read is known now; the latents are read again when they are needed.
+            clips.append(replace(reader.clip(episode, start, clip, role), frames=np.zeros(0, dtype=np.float32)))
         except EpisodeError as error:
             skipped[episode] = str(error)
     if not clips:
         raise EvaluationError(
             f"no clip of {reader.name} can be read", got=next(iter(skipped.values()), "nothing"), mend="inspect the dataset"
         )
-    return _stacked(clips, request.context), [Skip(str(reader.root), episode, reason) for episode, reason in skipped.items()]
+    skips = [Skip(str(reader.root), episode, reason) for episode, reason in skipped.items()]
+    return _stacked(clips, request.context, lambda episode, rows: reader.frames(episode, rows, role)), skips
 
 
 def _longest(reader: DatasetReader, request: Request, lengths: Whole) -> ClipRequest:
@@ -131,10 +141,10 @@ def _places(counts: Whole, allowed: Whole, generator: np.random.Generator) -> li
     return [(episode, start) for _, episode, start in sorted(rounds, key=lambda place: place[0])]
 
 
-def _stacked(clips: list[Clip], context: int) -> HeldOut:
+def _stacked(clips: list[Clip], context: int, stored: Stored) -> HeldOut:
     state = None if clips[0].state.shape[1] == 0 else torch.from_numpy(np.stack([clip.state for clip in clips]))
     return HeldOut(
-        latents=torch.from_numpy(np.stack([clip.frames for clip in clips])).float(),
+        stored=stored,
         actions=torch.from_numpy(np.stack([clip.actions for clip in clips])),
         known=torch.from_numpy(np.stack([clip.action_mask for clip in clips])),
         state=state,

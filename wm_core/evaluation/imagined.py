@@ -119,34 +119,32 @@ def others(episodes: Whole, seed: int) -> Whole:
     return result
 
 
-def futures(model: Imaginer, clips: HeldOut, sequences: Sequences, draw: Draw) -> Iterator[Tensor]:
-    """Raw futures (seeds, b, N, H, P', D) of the clips, batch by batch in their order."""
+def futures(model: Imaginer, clips: HeldOut, sequences: Sequences, draw: Draw) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batch by batch in their order: the clips' latents (b, C + H, P, D), and raw futures (seeds, b, N, H, P', D) where the model is."""
     size = max(1, draw.at_once // (draw.seeds * sequences.actions.shape[1]))
     for start, batch in zip(range(0, len(clips), size), clips.batches(size), strict=True):
-        seen = model.pooled(batch.latents[:, : clips.context], draw.grid)
+        latents = batch.latents
+        seen = model.pooled(latents[:, : clips.context], draw.grid)
         context = model.context(seen, batch.seen(model.proprioception), grid=draw.grid)
         chosen = sequences.part(slice(start, start + size))
-        yield model.imagine(context, chosen.actions, tuple(range(draw.seeds)), draw.steps, chosen.known)
+        yield latents, model.imagine(context, chosen.actions, tuple(range(draw.seeds)), draw.steps, chosen.known)
 
 
 def measure(model: Imaginer, clips: HeldOut, sequences: Sequences, draw: Draw) -> ClipErrors:
     """Imagine all clips and compare each with what came."""
-    parts: list[dict[str, Tensor]] = []
-    place = 0
-    for raw in futures(model, clips, sequences, draw):
-        batch = clips.part(slice(place, place + raw.shape[1]))
-        place += raw.shape[1]
-        parts.append(_compare(model, batch, raw, draw.grid))
+    now = clips.context - 1
+    parts = [_compare(model, latents[:, now:], raw, draw.grid) for latents, raw in futures(model, clips, sequences, draw)]
     joined = {name: torch.cat([part[name] for part in parts]).double().cpu().numpy() for name in parts[0]}
     return ClipErrors(**joined, episodes=clips.episodes)
 
 
-def _compare(model: Imaginer, batch: HeldOut, raw: Tensor, grid: Grid) -> dict[str, Tensor]:
+def _compare(model: Imaginer, came: Tensor, raw: Tensor, grid: Grid) -> dict[str, Tensor]:
+    """Raw futures with the latents (b, 1 + H, P, D) from the last seen frame on."""
     if not torch.isfinite(raw).all():
         got = f"{int((~torch.isfinite(raw)).sum())} numbers"
         raise EvaluationError("imagined latents are not finite", got=got, mend="train again; this checkpoint diverged")
     imagined = model.normalised(raw)
-    real = model.normalised(model.pooled(batch.latents[:, batch.context - 1 :], grid)).to(imagined.device)
+    real = model.normalised(model.pooled(came.to(imagined.device), grid))
     future, mean = real[:, None, 1:], imagined.mean(0)
     return {
         "model": _square(mean - future),

@@ -75,12 +75,13 @@ def _draw(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 def _verdict(verdict: Verdict, evaluation: Evaluation) -> list[str]:
     answer = "it may be planned with" if verdict.may_plan else "it may not be planned with"
-    rows = [(rule.says, _value(rule), _bounds(rule), "yes" if rule.passed else "**no**") for rule in verdict.rules]
+    rows = [(rule.says, _value(rule), _bounds(rule), "yes" if rule.passed else "**no**", rule.on) for rule in verdict.rules]
     return [
         f"# World model {evaluation.checkpoint}: {answer}",
         "",
-        *table(("rule", "measured", "must be", "holds"), rows),
-        "Numbers in brackets below are 90 % intervals; whole episodes were drawn anew for them.",
+        *table(("rule", "measured", "must be", "holds", "on; 90 % interval"), rows),
+        "It is the measured value that must hold, not the end of its interval: where that reaches past the bound, other clips might not "
+        "hold. Numbers in brackets below are 90 % intervals too; whole episodes were drawn anew for them.",
         "",
     ]
 
@@ -161,7 +162,9 @@ def _sampling(sampling: SamplingSteps) -> list[str]:
     return [
         "## How many sampling steps it needs",
         "",
-        f"Squared error of the mean of {sampling.seeds} futures, {sampling.clips} clips, {_grid(sampling.grid)} tokens.",
+        f"Squared error of the mean of {sampling.seeds} futures, {sampling.clips} clips of {sampling.episodes} episodes, "
+        f"{_grid(sampling.grid)} tokens. The ratio is of errors summed over 1 to {len(sampling.rows[0].error)} frames ahead; the verdict "
+        "rests on that of K = 4.",
         "",
         *table(("K", *_ahead(horizons), f"all / K = {finest}", f"spread, {horizons[-1]} ahead", "ms per frame"), rows),
     ]
@@ -191,13 +194,25 @@ def _states(states: StateErrors) -> list[str]:
     return [
         "## Where things are in imagined frames",
         "",
-        "Median error of linear probes that were fitted to true tokens of training episodes. Things mostly lie still, which copying gets "
+        "Median error of linear probes that were fitted to true tokens of training episodes. "
+        f"{_truth(states)}Things mostly lie still, which copying gets "
         'right; what "moved" went more than 2 cm since the last seen frame.',
         "",
         *table(("", "frames ahead", "clips", "imagined frame", "true frame", "last frame seen"), rows),
         "![what probes read](states.png)",
         "",
     ]
+
+
+def _truth(states: StateErrors) -> str:
+    """Which columns count as the truth, and what that of the tool may be."""
+    if not states.truth:
+        return ""
+    columns = ", ".join(f"`{column}` for the {name}" for name, column in states.truth.items())
+    return (
+        f"What counts as true are the columns {columns}; the tool's is the commanded pose where the embedded arm or a recording with a "
+        "guard wrote it, which the tool in the picture trails, and a measured one elsewhere. "
+    )
 
 
 def _plan_rank(found: Sequence[PlanRank]) -> list[str]:

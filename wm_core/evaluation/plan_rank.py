@@ -17,6 +17,7 @@ from torch import Tensor
 
 from wm_core import configuration
 from wm_core.configuration import setting
+from wm_core.data.clip import Preprocessing
 from wm_core.evaluation.bootstrap import Estimate, mean
 from wm_core.evaluation.plan_trials import Trial, TrialConfig, trials
 from wm_core.simulation.sim_config import SimConfig
@@ -70,14 +71,17 @@ class PlanRank:
     average_cm: Estimate
 
 
-def rank_plans(config: PlanRankConfig, beside: Path, encode: Encode, model: WorldModel, fps: float) -> tuple[PlanRank, ...]:
+def rank_plans(
+    config: PlanRankConfig, beside: Path, encode: Encode, size: Preprocessing, model: WorldModel, fps: float
+) -> tuple[PlanRank, ...]:
     """Judge a model on every grid that it can plan on, by the same trials; actions spread as those of its training did.
 
-    `fps` is the rate of the frames that the model was trained on, Hz.
+    Pictures are brought to `size` before they are encoded, as those of the clips; `fps` is the rate of the frames that the model was
+    trained on, Hz.
     """
     arm = configuration.read(SimConfig, beside / config.arm)
     spread = model.statistics["actions"].std[:6].double().numpy()
-    tried = [(trial, encode(_pictures(trial))) for trial in trials(config.trials, arm, spread, fps)]
+    tried = [(trial, encode(_pictures(trial, size))) for trial in trials(config.trials, arm, spread, fps)]
     ranks = []
     for grid in model.grids:
         tokens = [(trial, model.pooled(parts, grid)) for trial, parts in tried]
@@ -149,7 +153,7 @@ def _imaginer(config: PlanRankConfig, model: WorldModel, grid: tuple[int, int]) 
     return imagine
 
 
-def _pictures(trial: Trial) -> Tensor:
+def _pictures(trial: Trial, size: Preprocessing) -> Tensor:
     """Context, real ends and goal, (T + N + 1, 3, H, W) uint8."""
-    joined = np.concatenate([trial.frames, trial.ends, trial.goal[None]])
+    joined = size.apply(np.concatenate([trial.frames, trial.ends, trial.goal[None]]))
     return torch.from_numpy(np.ascontiguousarray(joined.transpose(0, 3, 1, 2)))

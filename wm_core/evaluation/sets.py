@@ -16,11 +16,12 @@ from wm_core.data.skips import Skip
 from wm_core.data.split import held_out as kept_back
 from wm_core.data.token_cache import CachedReader, TokenCache, folder_for
 from wm_core.evaluation.errors import EvaluationError
-from wm_core.evaluation.evaluate_config import EvaluationData, SetConfig
+from wm_core.evaluation.evaluate_config import EvaluateConfig, EvaluationData, SetConfig
 from wm_core.evaluation.held_out import HeldOut, Request, Whole, read
 from wm_core.training.token_source import PatchEncoder
 from wm_core.vision.encoder import Encoder
 from wm_core.vision.load import load_encoder
+from wm_core.world_model.checkpoint import Checkpoint
 from wm_core.world_model.world_model import WorldModel
 
 Say = Callable[[str], None]
@@ -44,10 +45,15 @@ class TokenSet:
         return clips if self.tool_state else replace(clips, state=None)
 
 
-def open_encoder(data: EvaluationData, beside: Path) -> Encoder:
+def open_encoder(data: EvaluationData, beside: Path, device: torch.device) -> Encoder:
     """A published name, or a path that lies relative to the configuration."""
     folder = beside / Path(data.encoder).expanduser()
-    return load_encoder(str(folder) if folder.exists() else data.encoder, torch.device("cpu"))
+    return load_encoder(str(folder) if folder.exists() else data.encoder, device)
+
+
+def model_of(config: EvaluateConfig, loaded: Checkpoint) -> WorldModel:
+    """The checkpoint's model, where and in the numbers that the configuration says."""
+    return WorldModel(loaded, device=config.torch_device(), dtype=config.torch_precision())
 
 
 def rate(data: EvaluationData, model: WorldModel) -> float:

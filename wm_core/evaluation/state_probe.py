@@ -7,7 +7,7 @@ fault; what it misses more on the imagined one is the model's; and a model that 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +77,14 @@ class StateError:
 
 @dataclass(frozen=True)
 class StateErrors:
-    """Medians over so many clips, and for things that mostly lie still also over those clips alone in which they moved."""
+    """Medians over so many clips, and for things that mostly lie still also over those clips alone in which they moved.
+
+    truth: for each thing the column of the set that counts as where it was.
+    """
 
     clips: int
     errors: tuple[StateError, ...]
+    truth: dict[str, str] = field(default_factory=dict)
 
 
 def probe_states(
@@ -89,37 +93,54 @@ def probe_states(
     encode: Callable[[Tensor], Tensor],
     clips: HeldOut,
     reader: DatasetReader,
+    tested: NDArray[np.int64],
     imagined: Tensor,
     horizons: tuple[int, ...],
 ) -> StateErrors | None:
     """Of imagined frames (B, H, P, D) of held-out clips of `reader`, raw; None where that set does not tell where things were.
 
-    `encode` turns pictures (B, 3, H, W) uint8 into tokens (B, P, D); horizons beyond H are left out.
+    `encode` turns pictures (B, 3, H, W) uint8 into tokens (B, P, D); no probe is fitted to the episodes `tested` of that set; horizons
+    beyond H are left out.
     """
     truth = states_of(reader)
     if truth is None:
         return None
-    probe = _fitted(config, beside, encode, clips.role)
+    probe = _fitted(config, beside, encode, clips.role, reader, tested)
     if probe.names != truth.names:
         raise EvaluationError("the sets tell of other things", got=truth.names, allowed=str(probe.names), mend="states.root")
     horizons = tuple(horizon for horizon in horizons if horizon <= imagined.shape[1])
-    ahead, now = torch.tensor(horizons), clips.context - 1
+    ahead, now, latents = torch.tensor(horizons), clips.context - 1, clips.latents
     poses = torch.from_numpy(np.stack([truth.at(int(episode), rows) for episode, rows in zip(clips.episodes, clips.rows, strict=True)]))
-    frames = Frames(imagined[:, ahead - 1], clips.latents[:, now + ahead], clips.latents[:, now], poses[:, now + ahead], poses[:, now])
-    return measure(probe, horizons, frames, clips.episodes)
+    frames = Frames(imagined[:, ahead - 1], latents[:, now + ahead], latents[:, now], poses[:, now + ahead], poses[:, now])
+    return replace(measure(probe, horizons, frames, clips.episodes), truth=truth.columns)
 
 
-def _fitted(config: StateProbeConfig, beside: Path, encode: Callable[[Tensor], Tensor], role: str) -> StateProbe:
-    """The probe of a training set; an episode that cannot be read is left out."""
+def _fitted(
+    config: StateProbeConfig,
+    beside: Path,
+    encode: Callable[[Tensor], Tensor],
+    role: str,
+    judged: DatasetReader,
+    tested: NDArray[np.int64],
+) -> StateProbe:
+    """The probe of a training set, whose pictures are brought to size as those of the set that is `judged`.
+
+    Where it is that very set, the episodes that are `tested` are left out; so is one that cannot be read.
+    """
     root = beside / Path(config.root).expanduser()
-    reader = DatasetReader(root, configuration.read(DatasetConfig, beside / config.description))
+    reader = DatasetReader(root, configuration.read(DatasetConfig, beside / config.description), judged.preprocessing)
     truth = states_of(reader)
     if truth is None:
         mend = "give states.root a set of `wm collect`, or leave the section out"
         raise EvaluationError(f"{root} does not tell where the tool was", allowed="columns named tool.x .. tool.turn_z", mend=mend)
-    spacing = max(1, int(reader.metadata.length.sum()) // config.frames)
+    same = root.resolve() == judged.root.resolve() or reader.metadata.fingerprint == judged.metadata.fingerprint
+    usable = np.setdiff1d(reader.episodes, tested) if same else reader.episodes
+    if len(usable) == 0:
+        got, allowed = f"{root}, of which every episode is tested on", "a set that is not tested on, or one of which a share is held out"
+        raise EvaluationError("no episode is left to fit state probes to", got=got, allowed=allowed, mend="change states.root")
+    spacing = max(1, int(reader.metadata.length[usable].sum()) // config.frames)
     tokens, poses, episodes = [], [], []
-    for episode in reader.episodes.tolist():
+    for episode in usable.tolist():
         rows = np.arange(episode % spacing, reader.metadata.length[episode], spacing)
         try:
             pictures = torch.from_numpy(reader.frames(episode, rows, role))

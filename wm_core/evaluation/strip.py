@@ -38,13 +38,14 @@ def write_strips(
     Between camera and imagination stands what the decoder makes of the true tokens: what is lost there is not the model's fault.
     """
     decoder = load_decoder(beside / Path(config.decoder).expanduser(), encoder, encoder.device)
-    moves = (clips.latents[:, clips.context - 1 :] - clips.latents[:, clips.context - 1, None]).square().mean((-3, -2, -1))
+    latents = clips.latents
+    moves = (latents[:, clips.context - 1 :] - latents[:, clips.context - 1, None]).square().mean((-3, -2, -1))
     # Clips in which nothing happens show nothing: of all, those are taken that lie evenly in the moving half.
     moving = moves.argsort(descending=True)[: max(1, len(clips) // 2)]
     names = []
     for number, index in enumerate(moving[:: max(1, len(moving) // config.count)][: config.count].tolist()):
         frames = clips.context + imagined.shape[1]
-        episode, rows, tokens = int(clips.episodes[index]), clips.rows[index, :frames], clips.latents[index, :frames]
+        episode, rows, tokens = int(clips.episodes[index]), clips.rows[index, :frames], latents[index, :frames]
         camera = reader.frames(episode, rows, clips.role).transpose(0, 2, 3, 1)
         decoded = _decoded(decoder, tokens)
         future = np.concatenate([decoded[: clips.context], _decoded(decoder, imagined[index])])

@@ -1,4 +1,9 @@
-"""Where things truly were in a dataset's frames, as far as its columns tell; only evaluation reads this, never a model."""
+"""Where things were in a dataset's frames, as far as its columns tell; only evaluation reads this, never a model.
+
+What counts as the truth of a thing is the column that names NAME.x .. NAME.turn_z. For the tool that is as a rule `observation.state`, and
+what this holds is the *commanded* pose, of the embedded arm as of recordings with a guard: the tool in the picture trails it. Where a
+recording has no guard it is the measured pose. Objects of the embedded arm are told by the simulator, where they are.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,7 @@ class TrueStates:
     def __init__(self, reader: DatasetReader, places: dict[str, tuple[str, int]]) -> None:
         """`places`: for every thing the column that holds it, and where its six numbers begin there."""
         self.names = tuple(places)
+        self.columns = {name: key for name, (key, _) in places.items()}
         self._places = places
         self._table = Table(reader.metadata, [key for key, _ in places.values()])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wm_core.configuration import setting
@@ -35,7 +35,10 @@ class Bars:
 
 @dataclass(frozen=True)
 class Rule:
-    """`value` must be a number and lie in at_least .. at_most; None is no bound, and for the value: not measured."""
+    """`value` must be a number and lie in at_least .. at_most; None is no bound, and for the value: not measured.
+
+    It is the value that is judged; `on` tells what it was measured on, and its 90 % interval.
+    """
 
     name: str
     says: str
@@ -43,6 +46,7 @@ class Rule:
     at_least: float | None
     at_most: float | None
     passed: bool
+    on: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Verdict:
         return "may be planned with" if self.may_plan else "may not be planned with: " + "; ".join(failed)
 
 
-def judge(numbers: Mapping[str, float | None], bars: Bars) -> Verdict:
-    """`numbers` by the name of their rule; one that is missing or not finite fails its rule."""
+def judge(numbers: Mapping[str, float | None], bars: Bars, on: Mapping[str, str] | None = None) -> Verdict:
+    """`numbers`, and what each was measured `on`, by the name of their rule; one that is missing or not finite fails its rule."""
     rules = [
         _rule(numbers, "one_step", "One frame ahead, imagination errs less than copying the last frame seen", most=bars.one_step),
         _rule(numbers, "five_steps", "Five frames ahead, it errs less than copying", most=bars.five_steps),
@@ -83,7 +87,8 @@ def judge(numbers: Mapping[str, float | None], bars: Bars) -> Verdict:
     ]
     if bars.plan_rank is not None:
         rules.append(_rule(numbers, "plan_rank", "Plans that the model prefers really end nearer the goal", least=bars.plan_rank))
-    return Verdict(all(rule.passed for rule in rules), tuple(rules))
+    told = tuple(replace(rule, on=(on or {}).get(rule.name, "")) for rule in rules)
+    return Verdict(all(rule.passed for rule in rules), told)
 
 
 def read(folder: Path, weights: str) -> Verdict | None:

@@ -22,8 +22,10 @@ from wm_core.data.mixture import Mixture, Source
 from wm_core.data.reader import DatasetReader
 from wm_core.data.skips import Skip
 from wm_core.data.token_cache import CachedReader, Encoder, Plan, TokenCache, folder_for
+from wm_core.training import trained_on
 from wm_core.training.clips import LatentClips
 from wm_core.training.train_config import DataConfig
+from wm_core.training.trained_on import TrainedOn
 from wm_core.vision.encoder import Encoder as VisionEncoder
 from wm_core.vision.load import load_encoder
 from wm_core.world_model.reckoning import READING
@@ -98,6 +100,12 @@ class Datasets:
             text = "\n".join([reader.metadata.fingerprint, description, f"{one.labelled} {one.weight} {one.tool_state}", *drawn])
             parts.append(blake2b(text.encode(), digest_size=8).hexdigest())
         return "-".join(parts)
+
+    def trained_on(self) -> tuple[TrainedOn, ...]:
+        """Every dataset with the share that is kept back of it: of unlabelled ones nothing is."""
+        mixture = self.config.mixture
+        pairs = zip(self.readers, self.config.sources, strict=True)
+        return tuple(trained_on.of(reader, mixture.held_out if one.labelled else 0.0, mixture.seed) for reader, one in pairs)
 
 
 def open_encoder(config: DataConfig, beside: Path, device: torch.device) -> PatchEncoder:

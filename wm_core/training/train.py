@@ -53,7 +53,7 @@ def train(path: Path, overrides: Sequence[str], folder: Path, resume: bool, dry:
         statistics = prepare(datasets, config, processes, begun, skips, say)
         source = datasets.source(config.run.batch, skips.add, processes.rank, processes.world)
         provenance = Provenance(encoder.name, encoder.hash, data_hash=datasets.hash(), git_revision=_revision())
-        trainer = Trainer(config, source, statistics, provenance, folder, processes, resume, begun)
+        trainer = Trainer(config, source, statistics, provenance, folder, processes, resume, begun, datasets.trained_on())
         for line in trainer.notes if processes.first else ():
             say(line)
         begun = None  # its weights are not needed twice

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import cast
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from wm_core.training import optimiser, world_model_state
+from wm_core.training import optimiser, trained_on, world_model_state
 from wm_core.training.clips import ClipSource, LatentClips, normalised
 from wm_core.training.distributed import ALONE, Processes, gradient_sync, spread, whole
 from wm_core.training.errors import DivergenceError, TrainingError
@@ -21,6 +21,7 @@ from wm_core.training.rollout_loss import Ahead, rollout_loss
 from wm_core.training.running_mean import RunningMean
 from wm_core.training.schedule import generator_of, learning_rate, seed_everything, stage_at, world_model_at
 from wm_core.training.train_config import TrainConfig
+from wm_core.training.trained_on import TrainedOn
 from wm_core.training.world_model_state import Progress, Saving
 from wm_core.world_model import checkpoint
 from wm_core.world_model.checkpoint import Provenance
@@ -38,7 +39,8 @@ METRICS = (*ERRORS, "gradient_norm", "learning_rate", "loss", "rollout_loss")
 class Trainer:
     """A training in `folder`; made with `resume` it is the one that stopped there, else it begins with the averaged weights of `start`.
 
-    `notes` are lines that whoever resumed it should read.
+    Its checkpoints tell which datasets were `seen`, now and by whatever it began with. `notes` are lines
+    that whoever resumed it should read.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Trainer:
         processes: Processes = ALONE,
         resume: bool = False,
         start: checkpoint.Checkpoint | None = None,
+        seen: Sequence[TrainedOn] = (),
     ) -> None:
         self.config, self.source, self.statistics, self.processes = config, source, dict(statistics), processes
         self.step, self.notes = 0, list[str]()
@@ -75,7 +78,8 @@ class Trainer:
         self._optimisers = optimiser.build(self.network, config.optimiser)
         if saved is not None:
             optimiser.restore(self._optimisers, self.network, saved.tensors.get(world_model_state.STATE, {}))
-        self._saving = Saving(config, self.statistics, provenance, folder)
+        ever = dict.fromkeys((*trained_on.written(saved or start), *seen))
+        self._saving = Saving(config, self.statistics, provenance, folder, tuple(ever))
         self._window = RunningMean(METRICS, processes)
 
     def run(self, until: int | None = None, progress: bool = True) -> dict[str, float]:

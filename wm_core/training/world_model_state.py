@@ -18,12 +18,13 @@ from torch import nn
 
 from wm_core import configuration
 from wm_core.errors import CheckpointError
-from wm_core.training import optimiser, train_config
+from wm_core.training import optimiser, train_config, trained_on
 from wm_core.training.distributed import Processes, whole
 from wm_core.training.errors import TrainingError
 from wm_core.training.optimiser import Optimisers
 from wm_core.training.schedule import learning_rate
 from wm_core.training.train_config import DataConfig, TrainConfig
+from wm_core.training.trained_on import TrainedOn
 from wm_core.world_model import checkpoint
 from wm_core.world_model.checkpoint import Checkpoint, Provenance
 from wm_core.world_model.ema import Ema
@@ -44,6 +45,7 @@ class Saving:
     statistics: Mapping[str, Statistics]
     provenance: Provenance
     folder: Path
+    seen: tuple[TrainedOn, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def save(saving: Saving, network: nn.Module, average: Ema, optimisers: Optimiser
             STATE: {"step": progress.step, "ema_updates": average.updates, "source": dict(progress.source)},
             CONFIG: train_config.record(saving.config),
         }
+        if saving.seen:
+            records[trained_on.RECORD] = trained_on.record(saving.seen)
         provenance = replace(saving.provenance, step=progress.step, metrics=dict(progress.metrics))
         config = saving.config.world_model
         error = _written(saving, Checkpoint(config, model, ema, saving.statistics, provenance, {STATE: state}, records))
