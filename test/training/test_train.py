@@ -205,6 +205,14 @@ def test_augmented_copies_give_other_tokens_and_off_gives_what_was_there(laborat
     assert not skipped
 
 
+def test_a_dataset_that_is_listed_again_without_labels_counts_as_split_like_its_labelled_one(laboratory: Path) -> None:
+    plain = yaml.safe_load((laboratory / "train.yaml").read_text())["data"]["sources"]
+    again = {**plain[0], "labelled": False, "root": f"{plain[0]['root']}/../{Path(plain[0]['root']).name}"}
+    own = train_config.read(laboratory / "train.yaml", [f"data.sources={json.dumps([*plain, again])}", "data.mixture.held_out=0.5"]).data
+    told = open_datasets(own, laboratory, open_encoder(own, laboratory, torch.device("cpu"))).trained_on()
+    assert [one.held_out for one in told] == [0.5 if one["labelled"] else 0.0 for one in plain]
+
+
 def test_the_hash_of_the_data_tells_what_clips_depend_on_source_by_source(laboratory: Path, tmp_path: Path) -> None:
     plain = yaml.safe_load((laboratory / "train.yaml").read_text())["data"]["sources"]
     described = yaml.safe_load((CONFIG / "datasets" / "embedded_arm.yaml").read_text())

@@ -102,10 +102,11 @@ class Datasets:
         return "-".join(parts)
 
     def trained_on(self) -> tuple[TrainedOn, ...]:
-        """Every dataset with the share that is kept back of it: of unlabelled ones nothing is."""
-        mixture = self.config.mixture
-        pairs = zip(self.readers, self.config.sources, strict=True)
-        return tuple(trained_on.of(reader, mixture.held_out if one.labelled else 0.0, mixture.seed) for reader, one in pairs)
+        """Every dataset with the share that is kept back of it: of one that is listed without labels alone nothing is."""
+        mixture, pairs = self.config.mixture, list(zip(self.readers, self.config.sources, strict=True))
+        split = {reader.root.resolve() for reader, one in pairs if one.labelled}
+        told = [(reader, one.labelled) for reader, one in pairs if one.labelled or reader.root.resolve() not in split]
+        return tuple(trained_on.of(reader, mixture.held_out if labelled else 0.0, mixture.seed) for reader, labelled in told)
 
 
 def open_encoder(config: DataConfig, beside: Path, device: torch.device) -> PatchEncoder:
