@@ -116,20 +116,28 @@ class FlatEvaluator:
         self._network, self._model, self._distance = network, model, distance
         self._goal = model.normalised(goal.latents)
 
+    def correct(self, witness):
+        imagined = self._imagined(witness.way[None])[0]
+        self._wrong = replace(witness, seen=self._model.normalised(witness.seen)).wrong(imagined)
+
     def see(self, seen):
+        self._wrong = 0.0
         statistics = self._model.statistics
         self._latents = self._model.normalised(seen.latents)[None, -HISTORY:]
         self._readings = statistics["proprioception"].normalise(seen.readings)[None, -HISTORY:]
         self._actions = statistics["actions"].normalise(seen.actions)[None, len(seen.actions) - self._latents.shape[1] + 1 :]
 
     def evaluate(self, actions, fidelity):
-        ahead = self._model.statistics["actions"].normalise(torch.from_numpy(actions).float())
-        imagined = self._network.imagine(self._latents, self._readings, self._actions, ahead)
+        imagined = self._imagined(actions) - self._wrong
         distances = self._distance.of_plans(self._distance.of_frames(imagined, self._goal, None))
         return Scores(distances.double().numpy(), np.zeros(len(actions)))
 
     def distance(self):
         return float(self._distance.of_frames(self._latents[0, -1], self._goal, None))
+
+    def _imagined(self, actions):
+        ahead = self._model.statistics["actions"].normalise(torch.from_numpy(actions).float())
+        return self._network.imagine(self._latents, self._readings, self._actions, ahead)
 
 
 class FlatPlanner(Planner):

@@ -168,7 +168,7 @@ class RolloutEvaluator:
         return self._servers.split.scores(
             actions,
             fidelity,
-            lambda name, share: _then(self._servers.ask(name, self._request(share, fidelity)), rollout_messages.scores),
+            lambda name, share: _then(self._servers.ask(name, self._request(share, fidelity, self._witness)), rollout_messages.scores),
         )
 
     def imagine(self, actions: Array, fidelity: Pass) -> Tensor:
@@ -190,11 +190,11 @@ class RolloutEvaluator:
         request = self._request(NOTHING, "search")
         return float(self._servers.split.one(lambda name: self._servers.ask(name, request)).distance)
 
-    def _request(self, actions: Array, fidelity: Pass) -> Rollout.Request:
+    def _request(self, actions: Array, fidelity: Pass, witness: Witness | None = None) -> Rollout.Request:
         if self._seen is None:
             raise PlanningError("nothing has been seen yet", got=fidelity, mend="see() the newest frames first")
         how = self._fidelities[fidelity]
-        message = rollout_messages.request_message(self._seen, actions, self._goal, self._discount, self._seed, how, self._witness)
+        message = rollout_messages.request_message(self._seen, actions, self._goal, self._discount, self._seed, how, witness)
         message.model_hash = self._model_hash
         return message
 

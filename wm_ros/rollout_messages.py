@@ -141,6 +141,8 @@ def _goal(request: Rollout.Request) -> Goal | None:
 def _witness(request: Rollout.Request) -> Witness | None:
     if not len(request.witness.data):
         return None
+    if request.witness.encoder_hash != request.goal.encoder_hash:
+        raise PlanningError("the witness was seen by another encoder than the goal", got=request.witness.encoder_hash[:12])
     count = len(request.witness_way) // ACTION
     way, arrived = _rows(request.witness_way, (count,), "witness_way"), int(request.witness_arrived)
     if not arrived < count or request.horizon > count:

@@ -60,7 +60,7 @@ from wm_ros.images import picture
 from wm_ros.imagination import Imagination, open_imagination
 from wm_ros.msg import LatentFrame
 from wm_ros.rollout_client import RolloutError, RolloutServers
-from wm_ros.rollout_messages import floats, request_message, scores
+from wm_ros.rollout_messages import floats, frame_message, request_message, scores
 from wm_ros.srv import LoadModel, Rollout
 
 FIDELITIES: dict[Pass, Fidelity] = {"search": Fidelity(1, 1, 1), "review": Fidelity(0, 4, 3)}
@@ -271,6 +271,12 @@ BAD = {
         "does not say how its way ends",
     ),
     "a witness that is too short": (dict(witness_way=[0.0] * 7, witness=FRAME), R.INVALID, "does not say how its way ends"),
+    "a witness of another grid": (
+        dict(witness_way=[0.0] * 21, witness=frame_message(goal().latents[:4], ENCODER, HASH, (2, 2))),
+        R.INVALID,
+        "saw no frame of this encoder",
+    ),
+    "a witness of another encoder": (dict(witness_way=[0.0] * 21, witness=FOREIGN), R.INVALID, "by another encoder than the goal"),
     "a witness NaN": (dict(witness_way=[math.nan] * 21, witness=FRAME), R.INVALID, "witness is not finite"),
     "another model": (dict(model_hash="f" * 64), R.MODEL_MISMATCH, "another model serves"),
 }

@@ -53,9 +53,9 @@ class Mission:
     pursuit: PursuitConfig
     unsure: Callable[[Draft], str] = lambda draft: ""
 
-    def plan_id(self, number: int) -> str:
-        """What a plan for it is called, counted from 1."""
-        return f"{self.goal_id}.{number}"
+    def named(self, draft: Draft, number: int) -> Draft:
+        """A plan for it under its name; they are counted from 1."""
+        return replace(draft, track=replace(draft.track, plan_id=f"{self.goal_id}.{number}"))
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Controller:
         unit = max(distance, NEAREST)
         # What is left of a plan for another goal is no guess for this one.
         draft = self.drafter.draft(begins, mission.evaluator, Schedule(), Target(unit), generator, self._limit(began))
-        draft = replace(draft, track=replace(draft.track, plan_id=mission.plan_id(1)))
+        draft = mission.named(draft, 1)
         self._careful = draft.plan.careful
         took, cost = self.now() - began, self._still_cost(mission, draft, unit)
         return First(mission, view.source, draft, distance, cost, self._spread(mission, draft, unit), took, began - view.history.newest)
@@ -224,6 +224,7 @@ class Controller:
             return None
         target = Target(max(run.first.distance, NEAREST), run.place)
         draft = self.drafter.draft(begins, mission.evaluator, schedule, target, run.generator, self._limit(began))
+        draft = mission.named(draft, run.plans)
         self._careful = draft.plan.careful
         with self._lock:
             took = self.now() - began
@@ -316,10 +317,7 @@ class Controller:
 
     def _adopt(self, run: _Run, draft: Draft, now: float) -> None:
         """Schedule a plan: at the next tick where the arm rests anyway; else as it was made, and if it comes late, with what it missed."""
-        track, due = (
-            replace(draft.track, plan_id=run.first.mission.plan_id(run.plans)),
-            max(self.ticks.after(now), self._served + self.ticks.period),
-        )
+        track, due = draft.track, max(self.ticks.after(now), self._served + self.ticks.period)
         if run.schedule.control(min(due, track.start)) is None:
             track = replace(track, start=due)
         elif due > track.start + 1e-6:
@@ -369,7 +367,7 @@ def _other_source(planned: Source | None, now: Source | None) -> str:
     if planned is None or now is None or planned == now:
         return ""
     was, came = (f"{one.camera}, {one.encoder} {one.encoder_hash[:12]}" for one in (planned, now))
-    return f"the frames come from elsewhere than when the goal was accepted; got: {came}; allowed: {was}; mend: ask again"
+    return str(PlanningError("the frames come from elsewhere than when the goal was accepted", got=came, allowed=was, mend="ask again"))
 
 
 def whole_chunk(rate: float, step: float) -> int:

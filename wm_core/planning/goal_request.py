@@ -19,7 +19,6 @@ from wm_core.planning.pursuit import PursuitConfig
 from wm_core.vision.encoder import Encoder
 
 DEFAULT = "default"
-PATHS = (OSError, RuntimeError, ValueError)  # what paths raise: too long, not allowed, of a user who is not known, with a null in them
 
 
 class Code(IntEnum):
@@ -102,8 +101,6 @@ def find_goal(request: GoalRequest, encoder: Encoder, library: GoalLibrary, came
             return goal if request.mask is None else masked(goal, request.mask, encoder.preprocessing)
     except (GoalError, VisionError) as error:
         raise RefusedError.of(Code.GOAL_INVALID, error) from error
-    except PATHS as error:
-        raise RefusedError(Code.GOAL_INVALID, "no goal can be read there", got=f"{request.path or request.episode}: {error}") from error
     return _named(request.name or DEFAULT, encoder, library)
 
 
@@ -112,8 +109,18 @@ def _pictured(request: GoalRequest, encoder: Encoder, camera: str) -> Goal | Non
     if request.picture is not None:
         return goal_of_picture(encoder, request.picture, "picture")
     if request.path:
-        return goal_of_file(encoder, Path(request.path).expanduser())
+        return goal_of_file(encoder, _path(request.path))
     return _of_episode(request, encoder, camera) if request.episode else None
+
+
+def _path(text: str) -> Path:
+    """A path on this machine; one that cannot even be looked at is refused: too long, of a user who is not known, in a closed folder."""
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise GoalError("there can be no goal", got=f"{text[:80]}: {error}", mend="give a path that this machine can read") from error
+    return path
 
 
 def _named(name: str, encoder: Encoder, library: GoalLibrary) -> Goal:
@@ -132,7 +139,7 @@ def _of_episode(request: GoalRequest, encoder: Encoder, camera: str) -> Goal:
     if not folder or not number.isdecimal():
         raise RefusedError(Code.GOAL_UNKNOWN, "that is no episode", got=request.episode, allowed="PATH#INDEX")
     try:
-        known = metadata.load(Path(folder).expanduser())
+        known = metadata.load(_path(folder))
         key = _camera_of(known, camera)
         reader = DatasetReader(known.root, DatasetConfig(known.root.name, known.fps, {"goal": key}))
         episode, lengths = int(number), known.length

@@ -25,7 +25,7 @@ from wm_core.world_model.world_model import WorldModel
 
 SAME_STAMP = 1e-6  # s; what is left of a stamp after it went through a float
 LONGEST = 64  # steps into the future, one after the other, whatever the number of samples
-KEPT = 4  # contexts: of a search and its review, for two who ask
+KEPT = 6  # contexts: of how far the goal is, of a search and of its review, for two who ask
 
 
 class ContextError(PlanningError):
@@ -118,6 +118,10 @@ class Imaginer:
         """What the actions lead to from these frames."""
         if question.goal is not None:
             self._require_goal(question.goal)
+        known = question.witness
+        if known is not None and known.seen.shape != seen.latents.shape[1:]:
+            got, allowed = tuple(known.seen.shape), str(tuple(seen.latents.shape[1:]))
+            raise PlanningError("the witness saw no frame of this encoder", got=got, allowed=allowed)
         evaluator = self._evaluator(question, seen)
         some = len(question.actions) > 0
         scores = evaluator.evaluate(question.actions, "search") if some and question.goal is not None else None
@@ -130,7 +134,7 @@ class Imaginer:
         goal, weights = (None, None) if question.goal is None else (question.goal.latents, question.goal.weights)
         context = seen.committed, seen.actions, seen.known, seen.readings
         known = question.witness
-        shown = (None, None) if known is None else (torch.from_numpy(known.way), known.seen)
+        shown = (None, None) if known is None else (torch.from_numpy(np.append(known.way, known.arrived)), known.seen)
         parts = [_digest(part) for part in (goal, weights, *context, *shown)]
         key = (seen.stamp, len(seen.latents), *parts, question.discount, question.seed, fidelity)
         if key not in self._kept:
