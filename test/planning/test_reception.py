@@ -249,7 +249,7 @@ def test_a_model_that_becomes_unsure_on_the_way_ends_the_goal(desk: Desk) -> Non
     desk.world.run(10.0)
     report = desk.world.controller.report
     assert report.state is State.FAILED
-    assert "got: 2.10 times as far; allowed: at most 2 times" in report.text
+    assert "got: 2.10 times; allowed: at most 2 times" in report.text
     assert "fine-tune, or raise doubt" in report.text
     assert desk.world.now() < begun + 3.5
     desk.world.advance(0.1)

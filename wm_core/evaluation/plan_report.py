@@ -26,7 +26,7 @@ def text(found: Outlook, poses: Array) -> str:
         for number, (action, pose) in enumerate(zip(found.plan.actions, poses[1:], strict=True), start=1)
     ]
     terms = ", ".join(f"{name} {value:.4f}" for name, value in found.plan.terms.items())
-    doubted = "the model is not calibrated" if found.doubt is None else f"{found.doubt:.2f} of the calibrated spread"
+    doubted = "the model is not calibrated" if found.doubt is None else f"doubt {found.doubt:.2f} of what was calibrated"
     plan = found.plan
     return "\n".join(
         [

@@ -38,7 +38,7 @@ class ControllerConfig:
     threads: int = setting("CPU threads, 0: as many as torch likes", low=0, high=256)
     opening: float = setting("Opening of a gripper that was never commanded, 0 closed, 1 open", low=0.0, high=1.0)
     doubt: float = setting(
-        "Largest spread of imagined futures, as a multiple of the calibrated one, to accept and pursue a goal with; 0: not looked at",
+        "Largest spread of imagined futures, and error of the last steps, in calibrated ones, to accept and pursue a goal with; 0: any",
         low=0.0,
         high=1000.0,
         live=True,

@@ -141,8 +141,8 @@ class Reception:
             return None
         return RefusedError(
             Code.UNCERTAIN,
-            "the model does not know its way here: its futures lie farther apart than where it was calibrated",
-            got=f"{doubt:.2f} times as far",
+            "the model does not know its way here: its futures, or what it makes of the last steps, are worse than where it was calibrated",
+            got=f"{doubt:.2f} times",
             allowed=f"at most {self.largest_doubt:g} times",
-            mend="is the camera where it was in training, is anything new in sight? else fine-tune, or raise doubt",
+            mend="are camera and light as in training, is anything new in sight? else fine-tune, or raise doubt",
         )
