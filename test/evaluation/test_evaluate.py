@@ -155,6 +155,15 @@ def test_the_same_weights_get_the_same_numbers_again_and_as_their_own_baseline(
     assert again.baseline == again.labelled
 
 
+def test_what_is_named_and_not_there_is_told_before_anything_is_measured(small: Small, checkpoint: Path) -> None:
+    said: list[str] = []
+    wrong = ["baseline=no/such", "data.labelled.root=nowhere"]
+    with pytest.raises(EvaluationError, match=r"data.labelled.root: .*nowhere; baseline: .*no/such"):
+        evaluate(checkpoint, small.config, wrong, small.root / "never", said.append)
+    assert not said
+    assert not (small.root / "never").exists()
+
+
 def test_a_disk_that_fills_leaves_the_earlier_bands_with_the_earlier_verdict(evaluation: Evaluation, small: Small) -> None:
     """The limit on the size of files lets the bands through and the verdict, which is larger, not."""
     place = small.checkpoint("no_room")

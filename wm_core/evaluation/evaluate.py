@@ -25,6 +25,7 @@ from wm_core.evaluation.held_out import HeldOut, Request
 from wm_core.evaluation.imagined import Draw, recorded
 from wm_core.evaluation.kept import keep
 from wm_core.evaluation.latent_error import LatentError, latent_error
+from wm_core.evaluation.named_paths import require_there
 from wm_core.evaluation.plan_rank import PlanRank, rank_plans
 from wm_core.evaluation.results import Evaluation, Shortened
 from wm_core.evaluation.sampling_steps import SamplingSteps, sampling_steps
@@ -70,6 +71,7 @@ def evaluated(config: EvaluateConfig, beside: Path, place: Path, out: Path, say:
 
     `own_split`: the caller knows which episodes are held out of what, and the checkpoint's training is not asked.
     """
+    require_there(config, beside)
     loaded = checkpoints.load(place)
     if not own_split:
         require_unseen(loaded, config.data, beside)
@@ -78,11 +80,15 @@ def evaluated(config: EvaluateConfig, beside: Path, place: Path, out: Path, say:
 
 @dataclass
 class _Bench:
-    """What the stages share, and what they leave behind: seconds by stage, the episodes that were skipped, and short horizons."""
+    """What the stages share, and what they leave behind: seconds by stage, the episodes that were skipped, and short horizons.
+
+    baseline: the teacher-forced model that is compared with; None: none.
+    """
 
     config: EvaluateConfig
     beside: Path
     model: WorldModel
+    baseline: WorldModel | None
     encoder: Encoder
     labelled: TokenSet
     fps: float
@@ -134,9 +140,20 @@ def _bench(config: EvaluateConfig, beside: Path, loaded: Checkpoint, say: Say) -
     model = model_of(config, loaded)
     encoder = open_encoder(config.data, beside, config.torch_device())
     model.require_encoder(encoder.name, encoder.weight_hash)
+    baseline = _baseline(config, beside)
+    if baseline is not None:
+        baseline.require_encoder(encoder.name, encoder.weight_hash)
     skipped = Skips(say)
     labelled = open_set(config.data, config.data.labelled, beside, encoder, skipped.add, say)
-    return _Bench(config, beside, model, encoder, labelled, rate(config.data, model), say, skipped)
+    return _Bench(config, beside, model, baseline, encoder, labelled, rate(config.data, model), say, skipped)
+
+
+def _baseline(config: EvaluateConfig, beside: Path) -> WorldModel | None:
+    if not config.baseline:
+        return None
+    loaded = checkpoints.load(directory(beside / Path(config.baseline).expanduser()))
+    require_unseen(loaded, config.data, beside)
+    return model_of(config, loaded)
 
 
 def _evaluation(bench: _Bench, place: Path, out: Path) -> Evaluation:
@@ -184,17 +201,13 @@ def _errors(bench: _Bench, clips: HeldOut) -> tuple[LatentError, LatentError, La
         hidden = (bench.clips(bench.open(own)) if own.root else clips).unlabelled()
         fewer = replace(draw, seeds=config.error.unlabelled_seeds)
         unlabelled = latent_error(imagined.measure(bench.model, hidden, recorded(hidden), fewer), fewer, hidden.context)
-    if not config.baseline:
+    if bench.baseline is None:
         return labelled, unlabelled, None
     with bench.stage("baseline"):
-        loaded = checkpoints.load(directory(bench.beside / Path(config.baseline).expanduser()))
-        require_unseen(loaded, config.data, bench.beside)
-        other = model_of(config, loaded)
-        other.require_encoder(bench.encoder.name, bench.encoder.weight_hash)
-        return labelled, unlabelled, _baseline(other, clips, draw.seeds)
+        return labelled, unlabelled, _own_error(bench.baseline, clips, draw.seeds)
 
 
-def _baseline(model: WorldModel, clips: HeldOut, seeds: int) -> LatentError:
+def _own_error(model: WorldModel, clips: HeldOut, seeds: int) -> LatentError:
     """As that model samples; one that has no noise gives the same future with every seed."""
     objective = model.config.objective.resolved()
     draw = Draw(1 if objective.kind == "deterministic" else seeds, objective.sampling_steps, model.grids[0])
