@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from wm_core.data.skips import Skips
+from wm_core.device import torch_device
 from wm_core.evaluation import finetune_page, finetune_sets, offer
 from wm_core.evaluation.evaluate import evaluated
 from wm_core.evaluation.evaluate_config import EvaluateConfig
@@ -27,6 +28,7 @@ from wm_core.evaluation.kept import keep
 from wm_core.evaluation.offer import Offer, SetVerdicts
 from wm_core.evaluation.sets import open_encoder, rate
 from wm_core.training import forgetting
+from wm_core.training.distributed import Processes
 from wm_core.training.errors import TrainingError
 from wm_core.training.forgetting import Measured, Watch
 from wm_core.training.token_source import PatchEncoder, open_datasets
@@ -192,7 +194,8 @@ def opened(place: Path, config: FinetuneConfig, beside: Path, out: Path, say: Sa
     provenance = Provenance(encoder.name, encoder.weight_hash, data_hash=datasets.hash(), git_revision=start.provenance.git_revision)
     begun = bool(checkpoint.written(training))
     source, seen = datasets.source(tuned.run.batch, skips.add), datasets.trained_on()
-    trainer = Trainer(tuned, source, start.statistics, provenance, training, resume=begun, start=start, seen=seen)
+    alone = Processes(device=torch_device(tuned.run.device, "run.device"))
+    trainer = Trainer(tuned, source, start.statistics, provenance, training, alone, resume=begun, start=start, seen=seen)
     for line in trainer.notes:
         say(line)
     return Tuning(config, beside, out, place, start, encoder, evaluations, held, trainer, skips, say)
