@@ -81,7 +81,7 @@ def _finish(axis: Any, up: str) -> None:
     axis.set_ylabel(up, fontsize=9)
     axis.tick_params(labelsize=8)
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=7)
+    axis.legend(fontsize=7, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)  # above, where no point is
 
 
 def _save(figure: Any, path: Path) -> None:
