@@ -29,7 +29,7 @@ from wm_ros.conversions import seconds
 from wm_ros.srv import Rollout
 
 REST = 2.0  # s; when a lost server is tried again
-LEISURE = 2.0  # s; what a server may take at the least for what is asked now and then, not in every iteration of a search
+LEISURE = 2.0  # s; what a server may take at the least for its first share, and for what is asked now and then
 SAME_STEP = 1e-6  # s; what is left of a step after it went through a message
 NOTHING = np.zeros((0, 0, 7))
 
@@ -47,7 +47,7 @@ class RolloutServers:
     """
 
     def __init__(self, node: Node, names: Sequence[str], patience: float, rest: float = REST) -> None:
-        self.split = Split(names, time.monotonic, patience, rest)
+        self.split = Split(names, time.monotonic, patience, rest, first=LEISURE)
         self.model_hash, self.encoder, self.step = "", ("", ""), 0.0
         self._log, self.patience = node.get_logger(), patience
         self._node = Node(

@@ -113,6 +113,22 @@ def test_the_faster_one_gets_more() -> None:
     assert [len(share) for _, share in world.asked] == [1, 1]  # the slow one is still measured
 
 
+def test_the_first_share_of_a_fidelity_may_take_longer_and_no_other() -> None:
+    world, actions = World(dict.fromkeys("ab", ANSWERS), {"a": 0.1, "b": 0.1}), candidates(20)  # ten candidates each: a second
+    strict, lenient = world.split(), Split(["a", "b"], world.clock, PATIENCE, REST, world.wait, first=2.0)
+    with pytest.raises(UnavailableError):
+        strict.scores(actions, "search", world.ask)
+    exactly(lenient.scores(actions, "search", world.ask), actions)
+    exactly(lenient.scores(actions, "review", world.ask), actions)
+    with pytest.raises(UnavailableError):
+        lenient.scores(actions, "search", world.ask)
+    world.behaviour["b"], world.cost = HANGS, {}
+    begun = world.now
+    fresh = Split(["a", "b"], world.clock, PATIENCE, REST, world.wait, first=2.0)
+    exactly(fresh.scores(actions, "search", world.ask), actions)
+    assert world.now == pytest.approx(begun + 2.0, abs=0.1)
+
+
 def test_a_lost_source_costs_its_patience_once_and_comes_back_when_it_answers_again() -> None:
     world, actions = World(dict.fromkeys("ab", ANSWERS)), candidates(8)
     split = world.split()

@@ -42,15 +42,17 @@ class _Source:
 class Split:
     """Sources by name. `ask(name, actions (N, H, 7))` begins an evaluation; its future may be cancelled and may fail with any error.
 
-    A source has `patience` seconds for its share. A lost one is tried with a copy of one candidate every `rest` seconds, for whose answer
+    A source has `patience` seconds for its share, and `first` at the least for its first of a fidelity, before which it prepares what it
+    imagines with. A lost one is tried with a copy of one candidate every `rest` seconds, for whose answer
     nobody waits, and gets shares again once it has answered.
     """
 
-    def __init__(self, names: Sequence[str], clock: Clock, patience: float, rest: float, wait: Wait = _wait) -> None:
+    def __init__(self, names: Sequence[str], clock: Clock, patience: float, rest: float, wait: Wait = _wait, first: float = 0.0) -> None:
         if not names or len(set(names)) != len(names):
             raise PlanningError("the sources of scores need names of their own", got=list(names), mend="servers")
         self._sources = {name: _Source({}) for name in names}
         self._clock, self._patience, self._rest, self._wait = clock, patience, rest, wait
+        self._first = max(first, patience)
 
     @property
     def lost(self) -> dict[str, str]:
@@ -111,12 +113,13 @@ class Split:
         """Each answer in time; whoever gives none is lost."""
         begun = self._clock()
         pending = dict(asked)
+        allowed = {name: self._patience if fidelity in self._sources[name].speed else self._first for name in asked}
         while pending:
-            left = begun + self._patience - self._clock()
-            self._wait(pending.values(), left)
-            for name in [name for name, future in pending.items() if future.done() or left <= 0.0]:
+            left = {name: begun + allowed[name] - self._clock() for name in pending}
+            self._wait(pending.values(), min(left.values()))
+            for name in [name for name, future in pending.items() if future.done() or left[name] <= 0.0]:
                 future = pending.pop(name)
-                fault = self._fault(future, len(shares[name]))
+                fault = self._fault(future, len(shares[name]), allowed[name])
                 if fault:
                     self._lose(name, future, fault)
                     continue
