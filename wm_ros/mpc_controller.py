@@ -209,7 +209,7 @@ class MpcController(WmNode[ControllerConfig]):
     def _on_failed_plan(self, error: Exception) -> None:
         if not isinstance(error, WmError):
             self.get_logger().error("".join(traceback.format_exception(error)))
-        self._controller.fail(f"no plan could be made: {error if isinstance(error, WmError) else repr(error)}")
+        self._controller.unplanned(error)
 
     def _on_cancel(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         asked, zero = self._reception.cancel(), self._controller.cancel()

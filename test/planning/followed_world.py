@@ -112,8 +112,7 @@ class SeeingPose:
         self._known = witness.wrong(torch.from_numpy(self._imagined(witness.way))[:, None])[:, 0].numpy()
 
     def evaluate(self, actions: Array, fidelity: Pass) -> Scores:
-        if self.fault is not None:
-            raise self.fault
+        self._fail()
         if self._thinks:
             self._thinks = False
             self.asked.append(actions)
@@ -122,7 +121,12 @@ class SeeingPose:
         return Scores(np.square(way - self.goal).sum(axis=2).mean(axis=1), np.full(len(actions), self.spread))
 
     def distance(self) -> float:
+        self._fail()
         return float(np.square(self.newest - self.goal).sum())
+
+    def _fail(self) -> None:
+        if self.fault is not None:
+            raise self.fault
 
     def _imagined(self, actions: Array) -> Array:
         """Positions (..., H, 3) after each step of actions (..., H, 7)."""

@@ -13,6 +13,7 @@ from wm_core.errors import PlanningError
 from wm_core.planning.controller import State, whole_chunk
 from wm_core.planning.draft import Draft
 from wm_core.planning.scores import Scores
+from wm_core.planning.split import UnavailableError
 
 
 def at_rest(world: World) -> bool:
@@ -130,6 +131,41 @@ def test_a_model_that_does_not_answer_any_more_ends_the_goal() -> None:
     world.begin(world.mission())
     world.run(20.0)
     assert world.controller.report.state is State.REACHED
+
+
+@pytest.mark.parametrize(
+    ("fault", "lasts", "ends", "words"),
+    [
+        (UnavailableError("no world model answers"), 2.0, State.REACHED, "reached"),
+        (
+            UnavailableError("no world model answers"),
+            60.0,
+            State.FAILED,
+            "no new plan for 5.1 s, allowed: 5 s: no plan could be made: no world",
+        ),
+        (PlanningError("the model is broken"), 2.0, State.FAILED, "no plan could be made: the model is broken"),
+    ],
+)
+def test_servers_that_do_not_answer_end_a_goal_only_where_that_lasts(fault: Exception, lasts: float, ends: State, words: str) -> None:
+    world = World(plan_seconds=0.1)
+    mission = world.mission()
+    world.begin(mission)
+    world.run(0.4)
+    assert isinstance(mission.evaluator, SeeingPose)
+    mission.evaluator.fault, until = fault, world.now() + lasts
+    while world.controller.running:
+        mission.evaluator.fault = fault if world.now() < until else None
+        planned = None
+        try:
+            planned = world.controller.improve()
+        except PlanningError as error:
+            world.controller.unplanned(error)
+        if planned is None:
+            world.advance(0.02)
+    report = world.controller.report
+    assert report.state is ends
+    assert words in report.text
+    assert at_rest(world)
 
 
 @pytest.mark.parametrize(

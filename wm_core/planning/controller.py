@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from wm_core.errors import PlanningError
+from wm_core.errors import PlanningError, WmError
 from wm_core.planning import pursuit as pursuits
 from wm_core.planning.controller_config import PaceConfig
 from wm_core.planning.cost import Candidates
@@ -20,6 +20,7 @@ from wm_core.planning.retreat import Place
 from wm_core.planning.schedule import Schedule, Ticks
 from wm_core.planning.search import Clock
 from wm_core.planning.sight import Sight, SightConfig, Source
+from wm_core.planning.split import UnavailableError
 from wm_core.planning.track import STILL
 from wm_core.robot.rotation import Array
 
@@ -109,7 +110,7 @@ class _Run:
     """A goal on its way.
 
     promised: when the plan that is being made should take over (s); place: the nearest to the goal that was seen; looked: when a plan was
-    looked at carefully last (s); unsure: how many times in a row the model was found to be then.
+    looked at carefully last (s); unsure: how many times in a row the model was found to be then; hitch: why no plan could be made last.
     """
 
     first: First
@@ -124,6 +125,7 @@ class _Run:
     place: Place | None = None
     looked: float = -np.inf
     unsure: int = 0
+    hitch: str = ""
 
 
 @dataclass
@@ -245,7 +247,8 @@ class Controller:
             if run is not None and (fault := _other_source(run.first.source, self.sight.source) or fault):
                 self.end(State.FAILED, fault)
             elif run is not None and now - run.adopted > self.pace.stall:
-                self.end(State.FAILED, f"no new plan for {now - run.adopted:.1f} s, allowed: {self.pace.stall:g} s: is the model too slow?")
+                why = run.hitch or "is the model too slow?"
+                self.end(State.FAILED, f"no new plan for {now - run.adopted:.1f} s, allowed: {self.pace.stall:g} s: {why}")
             if run is None or self._run is None:
                 return self._last_word()
             if due >= run.promised - 1e-6:
@@ -270,6 +273,15 @@ class Controller:
     def fail(self, text: str) -> None:
         """Give up what runs."""
         self.end(State.FAILED, text)
+
+    def unplanned(self, error: Exception) -> None:
+        """A plan could not be made. The goal is given up for it, but where servers do not answer only if that lasts for `pace.stall`."""
+        text = f"no plan could be made: {error if isinstance(error, WmError) else repr(error)}"
+        with self._lock:
+            if self._run is not None and isinstance(error, UnavailableError):
+                self._run.hitch, self._report = text, replace(self._report, text=text)
+            else:
+                self.fail(text)
 
     def announce(self, state: State, text: str, goal_id: str) -> None:
         """Say what is done about a goal while none runs."""
@@ -324,7 +336,7 @@ class Controller:
             track = run.schedule.caught_up(track, due, self.drafter.longest)
         self._report = replace(self._report, plans=run.plans, frame_to_command=track.start - draft.begins.seen.stamp)
         run.schedule, run.plans = run.schedule.extended(track), run.plans + 1
-        run.adopted, run.promised = now, np.inf
+        run.adopted, run.promised, run.hitch = now, np.inf, ""
 
     def _note(self, draft: Draft, seconds: float, input_age: float) -> None:
         back, spread = "; back to the nearest place seen" if draft.plan.retreats else "", draft.plan.uncertainty
