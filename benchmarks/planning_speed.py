@@ -63,10 +63,10 @@ class Tensors(nn.Module):
 
 
 class AheadOfTime:
-    """`advance` compiled by AOTInductor for each number of frames that it is called with."""
+    """`advance` compiled by AOTInductor for all the sizes that it is called with."""
 
     def __init__(self, advance: Any) -> None:
-        self._network, self._made = advance.__self__, dict[tuple[int, ...], Any]()
+        self._network, self._made = advance.__self__, dict[str, Any]()
 
     def __call__(self, noised: Tensor, signal: Tensor, step: Tensor, incoming: Incoming, positions: Tensor, places: Tensor, memory: Memory,
                  grid: tuple[int, int], before: Tensor, signal_before: Tensor) -> Tensor:  # fmt: skip
@@ -74,11 +74,12 @@ class AheadOfTime:
             return self._network.advance(noised, signal, step, incoming, positions, places, memory, grid, before, signal_before)
         lead = [incoming.action, incoming.known, incoming.first, incoming.proprioception, incoming.proprioception_known]
         given = (noised, signal, step, lead, [positions, places], _parts(memory.own), _parts(memory.shared), [before, signal_before])
-        if noised.shape not in self._made:
+        shapes = str((memory.samples, memory.context, grid, [part.shape for part in torch.utils._pytree.tree_leaves(given)]))
+        if shapes not in self._made:
             module = Tensors(self._network, memory.samples, memory.context, grid)
             path = torch._inductor.aoti_compile_and_package(torch.export.export(module, given, strict=False))
-            self._made[tuple(noised.shape)] = torch._inductor.aoti_load_package(path)
-        return self._made[tuple(noised.shape)](*given)
+            self._made[shapes] = torch._inductor.aoti_load_package(path)
+        return self._made[shapes](*given)
 
 
 def _parts(ring: RingCache) -> list[Tensor]:
