@@ -37,7 +37,7 @@ from wm_ros.plan_views import drawn
 from wm_ros.srv import LoadModel, Rollout
 from wm_ros.watch import Watch
 
-KEPT = 2.0  # s of frames and readings beside those of a context: questions come a little later than what they start from
+KEPT = 6.0  # s of frames and readings beside those of a context: on a busy machine first questions come seconds after what they start from
 GLANCE = 0.005  # s between two looks for what is on its way
 CODES: dict[type[WmError], int] = {ContextError: Rollout.Response.CONTEXT_MISSING, MismatchError: Rollout.Response.MODEL_MISMATCH}
 
